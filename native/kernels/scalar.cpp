@@ -1,0 +1,142 @@
+// Plain C++ for every CPU; also the code the vector kernels are checked against.
+#include <bit>
+#include <cstring>
+
+#include "../kernels.h"
+
+namespace nestbit {
+namespace {
+
+uint64_t load_word(const uint8_t* p, size_t size) {
+    uint64_t word = 0;
+    std::memcpy(&word, p, size);
+    return word;
+}
+
+int32_t hamming_distance(const uint8_t* row, const uint8_t* query, size_t width) {
+    int32_t distance = 0;
+    size_t b = 0;
+    for (; b + 8 <= width; b += 8) {
+        distance += std::popcount(load_word(row + b, 8) ^ load_word(query + b, 8));
+    }
+    if (b < width) {
+        const size_t left = width - b;
+        distance += std::popcount(load_word(row + b, left) ^ load_word(query + b, left));
+    }
+    return distance;
+}
+
+int32_t bits_dot(const uint8_t* row, const int8_t* weights, size_t width) {
+    int32_t dot = 0;
+    for (size_t b = 0; b < width; ++b) {
+        for (int i = 0; i < 8; ++i) dot += -((row[b] >> i) & 1) & weights[8 * b + i];
+    }
+    return dot;
+}
+
+template <typename T>
+int32_t bytes_dot(const uint8_t* row, const int8_t* weights, size_t width) {
+    int32_t dot = 0;
+    for (size_t d = 0; d < width; ++d) dot += static_cast<T>(row[d]) * weights[d];
+    return dot;
+}
+
+template <auto dot, typename Q>
+void score(const RowBlock& rows, const QueryTile& queries, uint8_t*, int32_t* out, size_t ld) {
+    for (size_t q = 0; q < queries.count; ++q) {
+        const Q* query = reinterpret_cast<const Q*>(queries.data + q * queries.stride);
+        for (size_t r = 0; r < rows.count; ++r) {
+            const uint8_t* row = rows.data + static_cast<ptrdiff_t>(r) * rows.stride;
+            out[q * ld + r] = dot(row, query, rows.width);
+        }
+    }
+}
+
+size_t select(const int32_t* dots, size_t count, float scale, const float* bias, float threshold,
+              uint32_t first_row, uint64_t* keys) {
+    size_t found = 0;
+    for (size_t r = 0; r < count; ++r) {
+        float score = scale * static_cast<float>(dots[r]);
+        if (bias) score += bias[r];
+        score += 0.0f;  // turns -0 into 0, so that equal scores have equal keys
+        if (score <= threshold) continue;
+        const uint64_t high = ordered_bits(std::bit_cast<uint32_t>(score));
+        keys[found++] = high << 32 | static_cast<uint32_t>(~(first_row + static_cast<uint32_t>(r)));
+    }
+    return found;
+}
+
+float half_to_float(uint16_t half) {
+    const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
+    const uint32_t rest = half & 0x7fffu;
+    if (rest >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | (rest & 0x3ffu) << 13);
+    if (rest >= 0x0400u) return std::bit_cast<float>(sign | ((rest << 13) + 0x38000000u));
+    const float tiny = static_cast<float>(rest) * 0x1p-24f;  // subnormal: exact
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(tiny));
+}
+
+template <Element e>
+float value_at(const uint8_t* row, size_t d) {
+    if constexpr (e == Element::i8) {
+        return static_cast<float>(static_cast<int8_t>(row[d]));
+    } else if constexpr (e == Element::u8) {
+        return static_cast<float>(row[d]);
+    } else if constexpr (e == Element::f32) {
+        float value;
+        std::memcpy(&value, row + 4 * d, 4);
+        return value;
+    } else {
+        uint16_t half;
+        std::memcpy(&half, row + 2 * d, 2);
+        if constexpr (e == Element::f16) return half_to_float(half);
+        return std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
+    }
+}
+
+// Eight running sums: the error grows like that of the vector kernels, not like dim.
+template <Element e>
+float row_dot(const uint8_t* row, const float* weights, size_t values) {
+    float sums[8] = {};
+    if constexpr (e == Element::bits) {
+        for (size_t b = 0; b < values; ++b) {
+            for (int i = 0; i < 8; ++i) sums[i] += (row[b] >> i) & 1 ? weights[8 * b + i] : 0.0f;
+        }
+    } else {
+        for (size_t d = 0; d < values; ++d) sums[d % 8] += weights[d] * value_at<e>(row, d);
+    }
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+template <Element e>
+void rescore(const Candidates& rows, const float* weights, float* out) {
+    for (size_t c = 0; c < rows.count; ++c) {
+        const uint8_t* row = rows.data + static_cast<ptrdiff_t>(rows.ids[c]) * rows.stride;
+        out[c] = row_dot<e>(row, weights, rows.values);
+    }
+}
+
+uint64_t read(const uint8_t* data, size_t size) {
+    uint64_t sum = 0;
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) sum += load_word(data + i, 8);
+    return i < size ? sum + load_word(data + i, size - i) : sum;
+}
+
+}  // namespace
+
+const KernelTable kScalar = {
+    .name = "scalar",
+    .score = {score<hamming_distance, uint8_t>, score<bits_dot, int8_t>,
+              score<bytes_dot<int8_t>, int8_t>, score<bytes_dot<uint8_t>, int8_t>},
+    .select = select,
+    .rescore = {rescore<Element::bits>, rescore<Element::i8>, rescore<Element::u8>,
+                rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>},
+    .read = read,
+    .pack_from = SIZE_MAX,
+    .packed_bytes = nullptr,
+    .pack = nullptr,
+    .enter = nullptr,
+    .leave = nullptr,
+};
+
+}  // namespace nestbit

@@ -1,0 +1,245 @@
+// The only file that knows Python: checks dtypes, shapes and strides, releases the GIL.
+//
+// The wrappers of nestbit.kernels validate what users pass; a ValueError from here means that
+// they, or a test, called it wrongly.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "dispatch.h"
+#include "scan.h"
+#include "topk.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using nestbit::Element;
+using nestbit::KernelTable;
+using nestbit::Op;
+
+using AnyRows = nb::ndarray<nb::numpy, nb::ro, nb::ndim<2>, nb::device::cpu>;
+using ByteRows = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<2>, nb::device::cpu>;
+using Weights = nb::ndarray<nb::numpy, const int8_t, nb::ndim<2>, nb::device::cpu>;
+using FloatWeights = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<nb::numpy, const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using CandidateIds = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
+
+void require(bool condition, const char* what) {
+    if (!condition) throw nb::value_error(what);
+}
+
+template <typename Array>
+nestbit::RowBlock row_block(const Array& rows, const char* what) {
+    const size_t item = rows.itemsize();
+    const bool contiguous = rows.shape(0) == 0 || rows.shape(1) == 1 || rows.stride(1) == 1;
+    require(rows.shape(1) > 0 && contiguous, what);
+    const void* data = rows.data();
+    return {static_cast<const uint8_t*>(data), rows.stride(0) * static_cast<ptrdiff_t>(item),
+            rows.shape(0), rows.shape(1) * item};
+}
+
+template <typename T>
+auto new_array(size_t rows, size_t columns) {
+    T* data = new T[std::max<size_t>(1, rows * columns)];
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return nb::ndarray<nb::numpy, T, nb::ndim<2>>(data, {rows, columns}, owner);
+}
+
+const KernelTable& table_of(const std::string& isa) {
+    try {
+        return nestbit::table_for(isa);
+    } catch (const std::invalid_argument& error) {
+        throw nb::value_error(error.what());
+    }
+}
+
+void check_signals() {
+    const nb::gil_scoped_acquire held;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+}
+
+// Runs the scan without the GIL and fills (m, k) ids and values.
+template <typename T, typename Convert>
+nb::tuple run_scan(Op op, const nestbit::RowBlock& rows, const nestbit::RawQueries& queries, size_t k,
+              const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
+              size_t threads, const std::string& isa, const Convert& convert) {
+    require(rows.count < (uint64_t{1} << 32), "at most 2**32 - 1 rows");
+    require(nestbit::values_of(op, rows.width) <= nestbit::kMaxDim, "at most 65536 dimensions");
+    require(k >= 1 && k <= rows.count, "k must be between 1 and the number of rows");
+    require(threads >= 1, "threads must be at least 1");
+    require(!scales || scales->shape(0) == queries.count, "one scale per query");
+    require(!row_bias || row_bias->shape(0) == rows.count, "one bias per row");
+    const KernelTable& table = table_of(isa);
+    auto ids = new_array<int64_t>(queries.count, k);
+    auto values = new_array<T>(queries.count, k);
+    const nestbit::ScanRequest request{
+        op, rows, queries, k, scales ? scales->data() : nullptr,
+        row_bias ? row_bias->data() : nullptr, threads};
+    int64_t* ids_to = ids.data();
+    T* values_to = values.data();
+    {
+        const nb::gil_scoped_release released;
+        nestbit::scan(
+            table, request,
+            [&](size_t query, const uint64_t* keys) {
+                for (size_t i = 0; i < k; ++i) {
+                    ids_to[query * k + i] = nestbit::row_of(keys[i]);
+                    values_to[query * k + i] = convert(nestbit::score_of(keys[i]));
+                }
+            },
+            check_signals);
+    }
+    return nb::make_tuple(std::move(ids), std::move(values));
+}
+
+nestbit::RawQueries raw_queries(const nestbit::RowBlock& queries) {
+    return {queries.data, queries.stride, queries.count, queries.width};
+}
+
+nb::tuple hamming_scan(const ByteRows& rows, const ByteRows& queries, size_t k, size_t threads,
+                         const std::string& isa) {
+    const auto block = row_block(rows, "rows must be contiguous along the last axis");
+    const auto asked = row_block(queries, "queries must be contiguous along the last axis");
+    require(asked.width == block.width, "rows and queries must have the same width");
+    return run_scan<int32_t>(
+        Op::hamming, block, raw_queries(asked), k, std::nullopt, std::nullopt, threads, isa,
+        [](float score) { return static_cast<int32_t>(-score); });
+}
+
+nb::tuple bits_scan(const ByteRows& rows, const Weights& weights, size_t k,
+                  const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
+                  size_t threads, const std::string& isa) {
+    const auto block = row_block(rows, "rows must be contiguous along the last axis");
+    const auto asked = row_block(weights, "weights must be contiguous along the last axis");
+    require((asked.width + 7) / 8 == block.width, "rows must hold one bit per weight");
+    return run_scan<float>(Op::bits, block, raw_queries(asked), k, scales,
+                                               row_bias, threads, isa,
+                                               [](float score) { return score; });
+}
+
+nb::tuple bytes_scan(const AnyRows& rows, const Weights& weights, size_t k,
+                   const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
+                   size_t threads, const std::string& isa) {
+    const bool is_signed = rows.dtype() == nb::dtype<int8_t>();
+    require(is_signed || rows.dtype() == nb::dtype<uint8_t>(), "rows must be int8 or uint8");
+    const auto block = row_block(rows, "rows must be contiguous along the last axis");
+    const auto asked = row_block(weights, "weights must be contiguous along the last axis");
+    require(asked.width == block.width, "rows and weights must have the same dimensions");
+    return run_scan<float>(is_signed ? Op::bytes_i8 : Op::bytes_u8, block,
+                                               raw_queries(asked), k, scales, row_bias, threads,
+                                               isa, [](float score) { return score; });
+}
+
+Element element_of(const AnyRows& rows) {
+    const auto type = rows.dtype();
+    if (type == nb::dtype<int8_t>()) return Element::i8;
+    if (type == nb::dtype<uint8_t>()) return Element::u8;
+    if (type == nb::dtype<uint16_t>()) return Element::bf16;
+    if (type == nb::dtype<float>()) return Element::f32;
+    constexpr auto f = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
+    require(type.code == f && type.bits == 16, "rows must be int8, uint8, float16, float32, or "
+                                               "bfloat16 as uint16");
+    return Element::f16;
+}
+
+ScoresOut run_rescore(Element element, const nestbit::RowBlock& rows, const CandidateIds& ids,
+                      const FloatWeights& weights, size_t threads, const std::string& isa) {
+    require(ids.shape(0) == weights.shape(0), "one row of ids per row of weights");
+    require(threads >= 1, "threads must be at least 1");
+    const size_t total = ids.shape(0) * ids.shape(1);
+    const auto n = static_cast<int64_t>(rows.count);
+    require(std::all_of(ids.data(), ids.data() + total, [n](int64_t id) { return id >= 0 && id < n; }),
+            "ids must be between 0 and the number of rows - 1");
+    const KernelTable& table = table_of(isa);
+    auto scores = new_array<float>(ids.shape(0), ids.shape(1));
+    const nestbit::RescoreRequest request{
+        element, rows.data, rows.stride, rows.width / nestbit::element_bytes(element),
+        ids.data(), ids.shape(0), ids.shape(1), weights.data(), weights.shape(1), threads};
+    float* to = scores.data();
+    const nb::gil_scoped_release released;
+    nestbit::rescore(table, request, to);
+    return scores;
+}
+
+ScoresOut bits_rescore(const ByteRows& rows, const CandidateIds& ids, const FloatWeights& weights,
+                       size_t threads, const std::string& isa) {
+    const auto block = row_block(rows, "rows must be contiguous along the last axis");
+    require((weights.shape(1) + 7) / 8 == block.width, "rows must hold one bit per weight");
+    return run_rescore(Element::bits, block, ids, weights, threads, isa);
+}
+
+ScoresOut rescore(const AnyRows& rows, const CandidateIds& ids, const FloatWeights& weights,
+                  size_t threads, const std::string& isa) {
+    const auto block = row_block(rows, "rows must be contiguous along the last axis");
+    require(weights.shape(1) == rows.shape(1), "rows and weights must have the same dimensions");
+    return run_rescore(element_of(rows), block, ids, weights, threads, isa);
+}
+
+uint64_t read_bytes(const Bytes& data, const std::string& isa) {
+    const KernelTable& table = table_of(isa);
+    const uint8_t* from = data.data();
+    const size_t size = data.shape(0);
+    const nb::gil_scoped_release released;
+    return table.read(from, size);
+}
+
+std::vector<std::string> available_isas() {
+    std::vector<std::string> names;
+    for (const KernelTable* table : nestbit::available()) names.emplace_back(table->name);
+    return names;
+}
+
+}  // namespace
+
+// Signatures as the typed stub shows them.
+#define ARRAY(T) "numpy.typing.NDArray[numpy." T "]"
+#define ANY_ARRAY "numpy.typing.NDArray[typing.Any]"
+#define DOT_OPTIONS                                                                    \
+    ", k: int, scales: " ARRAY("float32") " | None, row_bias: " ARRAY("float32")       \
+    " | None, threads: int, isa: str = '') -> tuple[" ARRAY("int64") ", " ARRAY("float32") "]"
+#define RESCORE_OPTIONS                                                                \
+    ", ids: " ARRAY("int64") ", weights: " ARRAY("float32")                            \
+    ", threads: int, isa: str = '') -> " ARRAY("float32")
+
+NB_MODULE(_native, m) {
+    m.doc() = "Native kernels of nestbit; call them through nestbit.kernels, which validates.";
+    m.def("isa", [] { return std::string(table_of("").name); },
+          "Name of the instruction set in use: NESTBIT_ISA, or the best of this machine.");
+    m.def("available_isas", &available_isas,
+          "Names of the instruction sets this machine can run, plainest first.");
+    m.def("hamming_scan", &hamming_scan, "rows"_a.noconvert(), "queries"_a.noconvert(), "k"_a,
+          "threads"_a, "isa"_a = "",
+          nb::sig("def hamming_scan(rows: " ARRAY("uint8") ", queries: " ARRAY("uint8")
+                  ", k: int, threads: int, isa: str = '') -> tuple[" ARRAY("int64") ", "
+                  ARRAY("int32") "]"),
+          "The k rows of least Hamming distance to each query.");
+    m.def("bits_scan", &bits_scan, "rows"_a.noconvert(), "weights"_a.noconvert(), "k"_a,
+          "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a, "isa"_a = "",
+          nb::sig("def bits_scan(rows: " ARRAY("uint8") ", weights: " ARRAY("int8") DOT_OPTIONS),
+          "The k rows of largest scale * sum(weights of the row's ones) + bias.");
+    m.def("bytes_scan", &bytes_scan, "rows"_a.noconvert(), "weights"_a.noconvert(), "k"_a,
+          "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a, "isa"_a = "",
+          nb::sig("def bytes_scan(rows: " ANY_ARRAY ", weights: " ARRAY("int8") DOT_OPTIONS),
+          "The k rows of largest scale * dot(weights, row) + bias.");
+    m.def("bits_rescore", &bits_rescore, "rows"_a.noconvert(), "ids"_a.noconvert(),
+          "weights"_a.noconvert(), "threads"_a, "isa"_a = "",
+          nb::sig("def bits_rescore(rows: " ARRAY("uint8") RESCORE_OPTIONS),
+          "Sum of the weights of the ones of the rows that ids pick.");
+    m.def("rescore", &rescore, "rows"_a.noconvert(), "ids"_a.noconvert(), "weights"_a.noconvert(),
+          "threads"_a, "isa"_a = "", nb::sig("def rescore(rows: " ANY_ARRAY RESCORE_OPTIONS),
+          "Dot products of the weights with the rows that ids pick; uint16 rows are bfloat16.");
+    m.def("read_bytes", &read_bytes, "data"_a.noconvert(), "isa"_a = "",
+          nb::sig("def read_bytes(data: " ARRAY("uint8") ", isa: str = '') -> int"),
+          "Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.");
+}

@@ -1,0 +1,76 @@
+#include "queries.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace nestbit {
+namespace {
+
+// numpy.packbits puts dimension 8b + i in bit 7 - i of byte b.
+inline size_t bit_place(size_t d) { return d ^ 7; }
+
+int32_t ones(const uint8_t* bytes, size_t size) {
+    int32_t count = 0;
+    for (size_t i = 0; i < size; ++i) count += std::popcount(bytes[i]);
+    return count;
+}
+
+}  // namespace
+
+PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
+                                 const RawQueries& raw)
+    : table_(table), op_(op), width_(width), sums_(raw.count) {
+    const size_t stride = round_up(op == Op::bits ? 8 * width : width, kPad);
+    data_ = make_buffer<uint8_t>(raw.count * stride);
+    std::memset(data_.get(), 0, raw.count * stride);
+    for (size_t q = 0; q < raw.count; ++q) {
+        const uint8_t* from = raw.data + static_cast<ptrdiff_t>(q) * raw.stride;
+        uint8_t* to = data_.get() + q * stride;
+        if (op == Op::bits) {
+            for (size_t d = 0; d < raw.length; ++d) to[bit_place(d)] = from[d];
+        } else {
+            std::memcpy(to, from, raw.length);
+        }
+        if (op == Op::hamming) {
+            sums_[q] = ones(from, raw.length);
+        } else {
+            for (size_t d = 0; d < raw.length; ++d) sums_[q] += static_cast<int8_t>(from[d]);
+        }
+    }
+    if (op == Op::bits) {
+        const size_t plane = plane_bytes(width);
+        planes_ = make_buffer<uint8_t>(raw.count * 8 * plane);
+        std::memset(planes_.get(), 0, raw.count * 8 * plane);
+        for (size_t q = 0; q < raw.count; ++q) {
+            const uint8_t* from = data_.get() + q * stride;
+            uint8_t* to = planes_.get() + q * 8 * plane;
+            for (size_t d = 0; d < 8 * width; ++d) to[d % 8 * plane + d / 8] = from[d];
+        }
+    }
+    tile_ = {data_.get(), stride, raw.count, sums_.data(), planes_.get(), nullptr};
+    if (raw.count >= table.pack_from) {
+        packed_ = make_buffer<uint8_t>(table.packed_bytes(op, width, raw.count));
+        table.pack(op, width, tile_, packed_.get());
+        tile_.packed = packed_.get();
+    }
+}
+
+QueryTile PreparedQueries::tile(size_t first, size_t count) const {
+    QueryTile part = tile_;
+    part.data += first * part.stride;
+    part.count = count;
+    part.sums += first;
+    if (part.planes) part.planes += first * 8 * plane_bytes(width_);
+    if (part.packed) part.packed += table_.packed_bytes(op_, width_, first);
+    return part;
+}
+
+void prepare_weights(Element element, const float* raw, size_t dim, float* prepared, size_t size) {
+    std::fill(prepared, prepared + size, 0.0f);
+    for (size_t d = 0; d < dim; ++d) {
+        prepared[element == Element::bits ? bit_place(d) : d] = raw[d];
+    }
+}
+
+}  // namespace nestbit

@@ -1,0 +1,40 @@
+// Queries in the layout the kernels read (see QueryTile).
+#pragma once
+
+#include <vector>
+
+#include "buffer.h"
+#include "kernels.h"
+
+namespace nestbit {
+
+// `count` rows of `length` bytes, `stride` bytes apart: packed bits for hamming, int8 weights
+// otherwise (then `length` is the number of dimensions).
+struct RawQueries {
+    const uint8_t* data;
+    ptrdiff_t stride;
+    size_t count;
+    size_t length;
+};
+
+class PreparedQueries {
+public:
+    PreparedQueries(const KernelTable& table, Op op, size_t width, const RawQueries& raw);
+
+    const QueryTile& all() const { return tile_; }
+    // Queries first .. first + count - 1; `first` is a multiple of 16.
+    QueryTile tile(size_t first, size_t count) const;
+
+private:
+    const KernelTable& table_;
+    Op op_;
+    size_t width_;
+    Buffer<uint8_t> data_, planes_, packed_;
+    std::vector<int32_t> sums_;
+    QueryTile tile_{};
+};
+
+// Float weights for rescoring, one query: zero-padded, reversed within each eight for bits.
+void prepare_weights(Element element, const float* raw, size_t dim, float* prepared, size_t size);
+
+}  // namespace nestbit

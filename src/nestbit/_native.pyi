@@ -1,0 +1,72 @@
+"""
+Native kernels of nestbit; call them through nestbit.kernels, which validates.
+"""
+
+from typing import Any
+
+import numpy
+import numpy.typing
+
+def isa() -> str:
+    """
+    Name of the instruction set in use: NESTBIT_ISA, or the best of this machine.
+    """
+
+def available_isas() -> list[str]:
+    """Names of the instruction sets this machine can run, plainest first."""
+
+def hamming_scan(
+    rows: numpy.typing.NDArray[numpy.uint8],
+    queries: numpy.typing.NDArray[numpy.uint8],
+    k: int,
+    threads: int,
+    isa: str = "",
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int32]]:
+    """The k rows of least Hamming distance to each query."""
+
+def bits_scan(
+    rows: numpy.typing.NDArray[numpy.uint8],
+    weights: numpy.typing.NDArray[numpy.int8],
+    k: int,
+    scales: numpy.typing.NDArray[numpy.float32] | None,
+    row_bias: numpy.typing.NDArray[numpy.float32] | None,
+    threads: int,
+    isa: str = "",
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """The k rows of largest scale * sum(weights of the row's ones) + bias."""
+
+def bytes_scan(
+    rows: numpy.typing.NDArray[Any],
+    weights: numpy.typing.NDArray[numpy.int8],
+    k: int,
+    scales: numpy.typing.NDArray[numpy.float32] | None,
+    row_bias: numpy.typing.NDArray[numpy.float32] | None,
+    threads: int,
+    isa: str = "",
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """The k rows of largest scale * dot(weights, row) + bias."""
+
+def bits_rescore(
+    rows: numpy.typing.NDArray[numpy.uint8],
+    ids: numpy.typing.NDArray[numpy.int64],
+    weights: numpy.typing.NDArray[numpy.float32],
+    threads: int,
+    isa: str = "",
+) -> numpy.typing.NDArray[numpy.float32]:
+    """Sum of the weights of the ones of the rows that ids pick."""
+
+def rescore(
+    rows: numpy.typing.NDArray[Any],
+    ids: numpy.typing.NDArray[numpy.int64],
+    weights: numpy.typing.NDArray[numpy.float32],
+    threads: int,
+    isa: str = "",
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Dot products of the weights with the rows that ids pick; uint16 rows are bfloat16.
+    """
+
+def read_bytes(data: numpy.typing.NDArray[numpy.uint8], isa: str = "") -> int:
+    """
+    Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.
+    """

@@ -1,0 +1,250 @@
+"""The scans and rescorings every search is made of, checked here and run natively.
+
+Rows are ``(n, width)`` arrays, possibly views with a row stride (``codes[:, :width]``). Packed
+bits are in `numpy.packbits` order. Results are best first; ties go to the smaller id. Every
+function releases the GIL and uses ``threads`` threads, by default the CPUs this process may
+use or the environment variable ``NESTBIT_THREADS``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit import _native
+from nestbit._arrays import check_k
+from nestbit.errors import InputError
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+__all__ = [
+    "MAX_DIM",
+    "available_isas",
+    "bits_rescore",
+    "bits_scan",
+    "bytes_rescore",
+    "bytes_scan",
+    "default_threads",
+    "floats_rescore",
+    "hamming_scan",
+    "isa",
+]
+
+MAX_DIM = 65536  # 255 * 127 * 65536 < 2**31: no int32 sum of a scan can overflow
+_MAX_ROWS = 2**32 - 1
+
+
+def hamming_scan(
+    rows: Any, queries: Any, k: int, *, threads: int | None = None
+) -> tuple[Ids, NDArray[np.int32]]:
+    """Return ids and Hamming distances, both (m, k), of the k nearest rows of each query.
+
+    ``rows`` (n, width) and ``queries`` (m, width) are packed bits, uint8. Raises `InputError`
+    for another dtype or shape, rows beyond 65,536 bits, or k outside 1..n.
+    """
+    rows = _matrix(rows, "rows", np.uint8)
+    queries = _matrix(queries, "queries", np.uint8, columns=rows.shape[1])
+    _check_size(rows, 8 * rows.shape[1])
+    k = check_k(k, len(rows))
+    return _native.hamming_scan(rows, queries, k, _threads(threads))
+
+
+def bits_scan(
+    rows: Any,
+    weights: Any,
+    k: int,
+    *,
+    scales: Any = None,
+    row_bias: Any = None,
+    threads: int | None = None,
+) -> tuple[Ids, Floats]:
+    """Return ids and scores, both (m, k), of the k rows whose ones weigh most.
+
+    score = scale_q * sum_d weight_qd * bit_rd + row_bias_r, the sum exact, the rest float32.
+    ``rows`` (n, ceil(dim / 8)) are packed bits, ``weights`` (m, dim) int8 in -127..127,
+    ``scales`` (m,) and ``row_bias`` (n,) float32, by default 1 and 0. Raises `InputError` for
+    another dtype or shape, a weight of -128, dim beyond 65,536, or k outside 1..n.
+    """
+    rows = _matrix(rows, "rows", np.uint8)
+    weights = _weights(weights)
+    _check_width(rows, weights.shape[1])
+    _check_size(rows, weights.shape[1])
+    k = check_k(k, len(rows))
+    scales = _factors(scales, "scales", len(weights))
+    row_bias = _factors(row_bias, "row_bias", len(rows))
+    return _native.bits_scan(rows, weights, k, scales, row_bias, _threads(threads))
+
+
+def bytes_scan(
+    rows: Any,
+    weights: Any,
+    k: int,
+    *,
+    scales: Any = None,
+    row_bias: Any = None,
+    threads: int | None = None,
+) -> tuple[Ids, Floats]:
+    """Return ids and scores, both (m, k), of the k rows with the largest dot product.
+
+    score = scale_q * sum_d weight_qd * row_rd + row_bias_r, the sum exact, the rest float32.
+    ``rows`` (n, dim) are int8 or uint8, ``weights`` (m, dim) int8 in -127..127, ``scales``
+    (m,) and ``row_bias`` (n,) float32, by default 1 and 0. Raises `InputError` for another
+    dtype or shape, a weight of -128, dim beyond 65,536, or k outside 1..n.
+    """
+    rows = _matrix(rows, "rows", np.int8, np.uint8)
+    weights = _weights(weights, columns=rows.shape[1])
+    _check_size(rows, rows.shape[1])
+    k = check_k(k, len(rows))
+    scales = _factors(scales, "scales", len(weights))
+    row_bias = _factors(row_bias, "row_bias", len(rows))
+    return _native.bytes_scan(rows, weights, k, scales, row_bias, _threads(threads))
+
+
+def bits_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = None) -> Floats:
+    """Return (m, c) sums of the float32 weights (m, dim) of the ones of the rows ids picks.
+
+    ``rows`` (n, ceil(dim / 8)) are packed bits, ``ids`` (m, c) int64. Raises `InputError` for
+    another dtype or shape, or an id outside 0..n-1.
+    """
+    rows = _matrix(rows, "rows", np.uint8)
+    weights = _float_weights(weights)
+    _check_width(rows, weights.shape[1])
+    return _native.bits_rescore(
+        rows, _ids(ids, len(weights), len(rows)), weights, _threads(threads)
+    )
+
+
+def bytes_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = None) -> Floats:
+    """Return (m, c) dot products of the float32 weights (m, dim) with the rows ids picks.
+
+    ``rows`` (n, dim) are int8 or uint8, ``ids`` (m, c) int64. Raises `InputError` for another
+    dtype or shape, or an id outside 0..n-1.
+    """
+    rows = _matrix(rows, "rows", np.int8, np.uint8)
+    weights = _float_weights(weights, columns=rows.shape[1])
+    return _native.rescore(rows, _ids(ids, len(weights), len(rows)), weights, _threads(threads))
+
+
+def floats_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = None) -> Floats:
+    """Return (m, c) dot products of the float32 weights (m, dim) with the rows ids picks.
+
+    ``rows`` (n, dim) are float16, float32, or bfloat16 as uint16; ``ids`` (m, c) int64. Raises
+    `InputError` for another dtype or shape, or an id outside 0..n-1.
+    """
+    rows = _matrix(rows, "rows", np.float16, np.float32, np.uint16)
+    weights = _float_weights(weights, columns=rows.shape[1])
+    return _native.rescore(rows, _ids(ids, len(weights), len(rows)), weights, _threads(threads))
+
+
+def isa() -> str:
+    """Return the name of the instruction set in use (``NESTBIT_ISA`` forces one)."""
+    try:
+        return _native.isa()
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def available_isas() -> tuple[str, ...]:
+    """Return the names of the instruction sets this machine can run, plainest first."""
+    return tuple(_native.available_isas())
+
+
+def default_threads() -> int:
+    """Return the number of threads used when none is asked for; raises `InputError`."""
+    text = os.environ.get("NESTBIT_THREADS", "")
+    if text:
+        if not text.isdecimal() or int(text) < 1:
+            raise InputError(f"NESTBIT_THREADS must be a whole number from 1 up, got {text!r}")
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _threads(threads: int | None) -> int:
+    isa()  # refuses a bad NESTBIT_ISA before any kernel does
+    if threads is None:
+        return default_threads()
+    whole = isinstance(threads, int | np.integer) and not isinstance(threads, bool)
+    if not whole or threads < 1:
+        raise InputError(f"threads must be a whole number from 1 up, got {threads!r}")
+    return int(threads)
+
+
+def _matrix(x: Any, name: str, *dtypes: type, columns: int | None = None) -> NDArray[Any]:
+    """Return a two-dimensional view or, where the last axis is strided, a copy."""
+    array = np.asarray(x)
+    known = " or ".join(np.dtype(dtype).name for dtype in dtypes)
+    if array.ndim != 2 or array.dtype not in [np.dtype(dtype) for dtype in dtypes]:
+        raise InputError(
+            f"{name} must be a two-dimensional {known} array, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    if array.shape[1] == 0:
+        raise InputError(f"{name} have no columns: shape {array.shape}")
+    if columns is not None and array.shape[1] != columns:
+        raise InputError(f"{name} must have {columns} columns, got shape {array.shape}")
+    contiguous = array.strides[1] == array.itemsize or array.shape[1] == 1
+    whole_strides = array.strides[0] % array.itemsize == 0
+    return array if contiguous and whole_strides else np.ascontiguousarray(array)
+
+
+def _weights(x: Any, *, columns: int | None = None) -> NDArray[np.int8]:
+    weights = _matrix(x, "weights", np.int8, columns=columns)
+    if weights.size and weights.min() == -128:
+        row = int(np.argwhere(weights == -128)[0, 0])
+        raise InputError(f"weights must be in -127..127, found -128 in row {row}; clip to -127")
+    return weights
+
+
+def _float_weights(x: Any, *, columns: int | None = None) -> Floats:
+    weights = np.ascontiguousarray(_matrix(x, "weights", np.float32, columns=columns))
+    if not np.isfinite(weights).all():
+        row = int(np.argwhere(~np.isfinite(weights))[0, 0])
+        raise InputError(f"weights hold NaN or infinity in row {row}")
+    return weights
+
+
+def _factors(x: Any, name: str, n: int) -> Floats | None:
+    if x is None:
+        return None
+    array = np.asarray(x)
+    if array.dtype != np.float32 or array.shape != (n,):
+        raise InputError(
+            f"{name} must be a float32 array of shape ({n},), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    array = np.ascontiguousarray(array)
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} hold NaN or infinity at {int(np.argmin(np.isfinite(array)))}")
+    return array
+
+
+def _ids(x: Any, m: int, n: int) -> Ids:
+    ids = np.asarray(x)
+    if ids.dtype != np.int64 or ids.ndim != 2 or len(ids) != m:
+        raise InputError(
+            f"ids must be an int64 array of shape ({m}, c), got {ids.dtype} of shape {ids.shape}"
+        )
+    if ids.size and not (ids.min() >= 0 and ids.max() < n):
+        bad = ids[(ids < 0) | (ids >= n)][0]
+        raise InputError(f"ids must be between 0 and {n - 1}, got {bad}")
+    return np.ascontiguousarray(ids)
+
+
+def _check_width(rows: NDArray[Any], dim: int) -> None:
+    if rows.shape[1] != (dim + 7) // 8:
+        raise InputError(
+            f"rows must be {(dim + 7) // 8} bytes wide for {dim} dimensions, got {rows.shape[1]}"
+        )
+
+
+def _check_size(rows: NDArray[Any], dim: int) -> None:
+    if dim > MAX_DIM:
+        raise InputError(f"a scan takes at most {MAX_DIM} dimensions, got {dim}")
+    if len(rows) > _MAX_ROWS:
+        raise InputError(f"a scan takes at most {_MAX_ROWS} rows, got {len(rows)}; scan in parts")

@@ -1,0 +1,81 @@
+"""Exhaustive scan of float rows: blocks of products, the top k kept between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit.kernels import floats_rescore
+
+# A block of rows as float32 and its scores both stay within a few MB.
+_BLOCK_VALUES = 1 << 20
+# Widening half-precision rows for BLAS costs more than it gains below this many queries.
+_QUERIES_FOR_BLAS = 8
+
+
+def widen(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows of float16, float32 or bfloat16 (as uint16) in float32."""
+    if rows.dtype == np.uint16:
+        return (rows.astype(np.uint32) << 16).view(np.float32)
+    return rows.astype(np.float32, copy=False)
+
+
+def floats_scan(
+    rows: NDArray[Any],
+    weights: NDArray[np.float32],
+    k: int,
+    *,
+    row_bias: NDArray[np.float32] | None = None,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Best k of ``rows · weights + row_bias`` per query, ties by smaller id.
+
+    ``rows`` (n, dim) are float16, float32 or bfloat16 as uint16, ``weights`` (m, dim),
+    1 <= k <= n. Returns ids and scores (m, k), best first. ``threads`` serves the native
+    products of a few queries with half-precision rows; BLAS, for all else, chooses its own.
+    """
+    n, m = len(rows), len(weights)
+    ids = np.zeros((m, 0), np.int64)
+    best = np.zeros((m, 0), np.float32)
+    step = max(k, _BLOCK_VALUES // max(rows.shape[1], m), 1)
+    for start in range(0, n, step):
+        block = rows[start : start + step]
+        if rows.itemsize == 2 and m < _QUERIES_FOR_BLAS:
+            each = np.broadcast_to(np.arange(len(block)), (m, len(block)))
+            scores = floats_rescore(block, each, weights, threads=threads)
+        else:
+            scores = weights @ widen(block).T
+        if row_bias is not None:
+            scores += row_bias[start : start + step]
+        numbers = np.broadcast_to(np.arange(start, start + len(block)), scores.shape)
+        ids, best = top_k(
+            np.concatenate([ids, numbers], axis=1), np.concatenate([best, scores], axis=1), k
+        )
+    return ids, best
+
+
+def top_k(
+    ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Per row the min(k, width) best of ``scores`` (m, width), by score, then smaller id."""
+    if scores.shape[1] > 4 * k:
+        ids, scores = _shortlist(ids, scores, k)
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def _shortlist(
+    ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """A superset of the top k, padded to one width, that keeps every tie at the k-th score."""
+    threshold = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    keep = scores >= threshold
+    width = int(keep.sum(axis=1).max())
+    # A stable sort of the mask brings each row's kept columns to the front.
+    columns = np.argsort(~keep, axis=1, kind="stable")[:, :width]
+    kept = np.take_along_axis(keep, columns, 1)
+    scores = np.where(kept, np.take_along_axis(scores, columns, 1), -np.inf).astype(np.float32)
+    ids = np.where(kept, np.take_along_axis(ids, columns, 1), np.iinfo(np.int64).max)
+    return ids, scores

@@ -1,0 +1,257 @@
+// Runs every kernel of every instruction set this machine has against naive loops, at odd sizes.
+//
+// Built with sanitizers, and for other architectures under qemu. Every array of rows ends at a
+// page that may not be read, so that a read past its end is caught even in code the sanitizers
+// do not see (tile loads). Arguments: names of instruction sets
+// that have to be among the available ones; exits 1 on any difference.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "dispatch.h"
+#include "scan.h"
+#include "topk.h"
+
+namespace {
+
+using namespace nestbit;
+
+std::mt19937_64 random_engine(7);
+int failures = 0;
+
+void check(bool ok, const std::string& what) {
+    if (ok) return;
+    std::printf("FAILED: %s\n", what.c_str());
+    if (++failures > 20) std::exit(1);
+}
+
+// `size` random bytes right before a page that may not be read.
+class Block {
+public:
+    explicit Block(size_t size) {
+        const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+        mapped_ = (size + page - 1) / page * page + page;
+        void* map = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (map == MAP_FAILED) throw std::bad_alloc();
+        map_ = static_cast<uint8_t*>(map);
+        data_ = map_ + mapped_ - page - size;
+        for (size_t i = 0; i < size; ++i) data_[i] = static_cast<uint8_t>(random_engine());
+        if (mprotect(map_ + mapped_ - page, page, PROT_NONE) != 0) throw std::bad_alloc();
+    }
+    ~Block() { munmap(map_, mapped_); }
+    Block(const Block&) = delete;
+    Block& operator=(const Block&) = delete;
+    uint8_t* get() const { return data_; }
+
+private:
+    uint8_t *map_, *data_;
+    size_t mapped_;
+};
+
+struct Matrix {
+    Block block;
+    size_t count, width, stride;
+
+    Matrix(size_t n, size_t w, size_t s)
+        : block((n - 1) * s + w), count(n), width(w), stride(s) {}
+    const uint8_t* row(size_t r) const { return block.get() + r * stride; }
+    uint8_t* row(size_t r) { return block.get() + r * stride; }
+    RowBlock rows() const { return {block.get(), static_cast<ptrdiff_t>(stride), count, width}; }
+};
+
+int bit_of(const uint8_t* row, size_t d) { return row[d / 8] >> (7 - d % 8) & 1; }
+
+int32_t naive_score(Op op, const uint8_t* row, const uint8_t* query, size_t dim) {
+    int32_t sum = 0;
+    for (size_t d = 0; d < dim; ++d) {
+        const int weight = op == Op::hamming ? 0 : static_cast<int8_t>(query[d]);
+        switch (op) {
+            case Op::hamming: sum += bit_of(row, d) != bit_of(query, d); break;
+            case Op::bits: sum += bit_of(row, d) * weight; break;
+            case Op::bytes_i8: sum += static_cast<int8_t>(row[d]) * weight; break;
+            case Op::bytes_u8: sum += row[d] * weight; break;
+        }
+    }
+    return sum;
+}
+
+struct Hit {
+    float score;
+    size_t id;
+    bool operator==(const Hit&) const = default;
+};
+
+std::vector<Hit> naive_best(Op op, const Matrix& rows, const Matrix& queries, size_t q, size_t dim,
+                            size_t k, const float* scales, const float* bias) {
+    std::vector<Hit> hits;
+    for (size_t r = 0; r < rows.count; ++r) {
+        const int32_t dot = naive_score(op, rows.row(r), queries.row(q), dim);
+        volatile float product = (op == Op::hamming ? -1.0f : scales[q]) * static_cast<float>(dot);
+        volatile float sum = product + (op == Op::hamming ? 0.0f : bias[r]);
+        hits.push_back({sum + 0.0f, r});
+    }
+    std::stable_sort(hits.begin(), hits.end(),
+                     [](const Hit& a, const Hit& b) { return a.score > b.score; });
+    hits.resize(k);
+    return hits;
+}
+
+void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, size_t k,
+               size_t threads, size_t gap) {
+    const bool packed = op == Op::hamming || op == Op::bits;
+    const size_t width = packed ? (dim + 7) / 8 : dim;
+    const size_t length = op == Op::hamming ? width : dim;
+    const size_t compared = op == Op::hamming ? 8 * width : dim;
+    Matrix rows(n, width, width + gap), queries(m, length, length + gap);
+    if (op != Op::hamming) {
+        for (size_t q = 0; q < m; ++q) {
+            for (size_t d = 0; d < length; ++d) {
+                if (queries.row(q)[d] == 128) queries.row(q)[d] = 129;  // -128 is not a weight
+            }
+        }
+        if (n > 1) std::fill_n(rows.row(n - 1), width, uint8_t{128});
+        if (m > 1) std::fill_n(queries.row(m - 1), length, uint8_t{129});
+    }
+    std::vector<float> scales(m), bias(n);
+    std::normal_distribution<float> normal;
+    for (auto& x : scales) x = normal(random_engine);
+    for (auto& x : bias) x = normal(random_engine);
+    std::vector<std::vector<Hit>> found(m);
+    const ScanRequest request{op, rows.rows(),
+                              {queries.block.get(), static_cast<ptrdiff_t>(length + gap), m, length},
+                              k, scales.data(), op == Op::hamming ? nullptr : bias.data(), threads};
+    scan(table, request,
+         [&](size_t q, const uint64_t* keys) {
+             for (size_t i = 0; i < k; ++i) found[q].push_back({score_of(keys[i]), row_of(keys[i])});
+         },
+         [] {});
+    for (size_t q = 0; q < m; ++q) {
+        const auto expected =
+            naive_best(op, rows, queries, q, compared, k, scales.data(), bias.data());
+        if (found[q] == expected) continue;
+        const std::string sizes = " n=" + std::to_string(n) + " m=" + std::to_string(m) +
+                                  " dim=" + std::to_string(dim) + " k=" + std::to_string(k) +
+                                  " query " + std::to_string(q);
+        check(false, std::string(table.name) + " scan op " + std::to_string(static_cast<int>(op)) + sizes);
+        return;
+    }
+}
+
+float half_value(uint16_t half) {
+    const int exponent = half >> 10 & 31;
+    const float fraction = static_cast<float>(half & 1023);
+    const float size = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
+    return half >> 15 ? -size : size;
+}
+
+double naive_value(Element element, const uint8_t* row, size_t d) {
+    uint16_t half = 0;
+    float value = 0;
+    switch (element) {
+        case Element::bits: return bit_of(row, d);
+        case Element::i8: return static_cast<int8_t>(row[d]);
+        case Element::u8: return row[d];
+        case Element::f16: std::memcpy(&half, row + 2 * d, 2); return half_value(half);
+        case Element::bf16: std::memcpy(reinterpret_cast<uint8_t*>(&value) + 2, row + 2 * d, 2); return value;
+        case Element::f32: std::memcpy(&value, row + 4 * d, 4); return value;
+    }
+    return 0;
+}
+
+void test_rescore(const KernelTable& table, Element element, size_t n, size_t m, size_t c,
+                  size_t dim, size_t gap) {
+    const size_t values = element == Element::bits ? (dim + 7) / 8 : dim;
+    const size_t width = values * element_bytes(element);
+    Matrix rows(n, width, width + gap);
+    std::normal_distribution<float> normal;
+    for (size_t r = 0; r < n; ++r) {  // finite floats of a plain size
+        for (size_t d = 0; d < dim; ++d) {
+            const float x = normal(random_engine);
+            const auto half = static_cast<uint16_t>(random_engine() & 0xbfffu);  // below 2.0
+            if (element == Element::f32) std::memcpy(rows.row(r) + 4 * d, &x, 4);
+            if (element == Element::f16) std::memcpy(rows.row(r) + 2 * d, &half, 2);
+            if (element == Element::bf16) {
+                std::memcpy(rows.row(r) + 2 * d, reinterpret_cast<const uint8_t*>(&x) + 2, 2);
+            }
+        }
+    }
+    std::vector<float> weights(m * dim), out(m * c, -1.0f);
+    std::vector<int64_t> ids(m * c);
+    for (auto& w : weights) w = normal(random_engine);
+    for (auto& id : ids) id = static_cast<int64_t>(random_engine() % n);
+    rescore(table, {element, rows.block.get(), static_cast<ptrdiff_t>(rows.stride), values, ids.data(),
+                    m, c, weights.data(), dim, 2}, out.data());
+    for (size_t i = 0; i < m * c; ++i) {
+        double sum = 0, size = 0;
+        for (size_t d = 0; d < dim; ++d) {
+            const double term = weights[i / c * dim + d] *
+                                naive_value(element, rows.row(static_cast<size_t>(ids[i])), d);
+            sum += term;
+            size += std::abs(term);
+        }
+        if (std::abs(sum - out[i]) <= 1e-5 * size + 1e-30) continue;
+        check(false, std::string(table.name) + " rescore element " +
+                         std::to_string(static_cast<int>(element)) + " dim=" + std::to_string(dim) +
+                         " got " + std::to_string(out[i]) + " not " + std::to_string(sum));
+        return;
+    }
+}
+
+void test_read(const KernelTable& table, size_t size) {
+    const Block block(size);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < size; ++i) sum += uint64_t{block.get()[i]} << (8 * (i % 8));
+    check(table.read(block.get(), size) == sum, std::string(table.name) + " read " + std::to_string(size));
+}
+
+void test_table(const KernelTable& table) {
+    const size_t dims[] = {1, 2, 5, 7, 8, 13, 40, 63, 64, 65, 100, 127, 128, 384, 512, 1000, 1024, 1025};
+    const size_t counts[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130};
+    const size_t queries[] = {1, 2, 3, 4, 5, 6, 7, 15, 16, 17, 32, 33, 48, 64, 70};
+    size_t i = 0;
+    for (const size_t dim : dims) {
+        for (const size_t n : counts) {
+            const size_t m = queries[i++ % std::size(queries)];
+            const size_t k = i % 3 ? 1 + i % n : n;
+            for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8}) {
+                test_scan(table, op, n, m, dim, k, 1 + i % 2, i % 4 * 3);
+            }
+        }
+        for (const Element e : {Element::bits, Element::i8, Element::u8, Element::f16,
+                                Element::bf16, Element::f32}) {
+            test_rescore(table, e, 9, 3, 11, dim, i++ % 3 * 5);
+        }
+    }
+    for (const size_t m : {1, 20, 300}) {
+        for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8}) {
+            test_scan(table, op, 40, m, 4000, 3, 2, 1);
+        }
+    }
+    for (size_t size = 0; size < 600; size += 1 + size / 9) test_read(table, size);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        for (int i = 1; i < argc; ++i) table_for(argv[i]);
+    } catch (const std::invalid_argument& error) {
+        std::printf("FAILED: %s\n", error.what());
+        return 1;
+    }
+    for (const KernelTable* table : available()) {
+        test_table(*table);
+        std::printf("%s: %s\n", table->name, failures ? "FAILED" : "ok");
+        std::fflush(stdout);
+    }
+    return failures ? 1 : 0;
+}
