@@ -1,0 +1,296 @@
+"""The codec: one object that travels with its codes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nestbit._arrays import Floats, as_embeddings
+from nestbit.codecs.codes import Codes, LevelCodes, concatenate
+from nestbit.codecs.level import Level
+from nestbit.codecs.ops import unit_rows
+from nestbit.codecs.spec import Spec, parse
+from nestbit.codecs.transforms import Context, Normalize
+from nestbit.errors import FileFormatError, InputError, NotFittedError, SpecError
+
+METRICS = ("cosine", "dot", "l2")
+STATE_VERSION = 1
+DEFAULT_SAMPLE = 50_000
+
+_BLOCK_VALUES = 1 << 22
+
+
+class Codec:
+    """A spec, the metric it serves, and, once fitted, everything needed to encode and score.
+
+    ``dim`` fixes the width of the embeddings beforehand; a spec whose stages learn nothing
+    (such as ``binary``) is then fitted at once. ``model`` names the embedding model.
+    Raises `SpecError` for a spec that does not parse or does not suit the metric.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        *,
+        metric: str = "cosine",
+        dim: int | None = None,
+        model: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        if metric not in METRICS:
+            raise InputError(f"unknown metric {metric!r}; known: {', '.join(METRICS)}")
+        self.recipe: Spec = parse(spec)
+        if metric != "cosine" and _normalizes(self.recipe):
+            raise SpecError(
+                f"'normalize' discards the lengths that metric {metric!r} scores; "
+                "use metric='cosine' or drop the stage"
+            )
+        self.metric = metric
+        self.model = model
+        self.seed = seed
+        self._dim = dim
+        self.levels_: tuple[Level, ...] | None = None
+        if dim is not None and not self.recipe.learns:
+            self._fit_levels(np.empty((0, dim), np.float32), None)
+
+    def __str__(self) -> str:
+        return self.spec
+
+    def __repr__(self) -> str:
+        state = f"dim={self._dim}" if self.fitted else "not fitted"
+        return f"Codec({self.spec!r}, metric={self.metric!r}, {state})"
+
+    @property
+    def spec(self) -> str:
+        """The spec in canonical form; ``parse`` reads it back to the same recipe."""
+        return str(self.recipe)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the codec can encode."""
+        return self.levels_ is not None
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The fitted levels, coarse to fine; raises `NotFittedError` before fitting."""
+        if self.levels_ is None:
+            raise NotFittedError(
+                f"the codec {self.spec!r} is not fitted; call fit(embeddings) or nestbit.fit first"
+            )
+        return self.levels_
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the embeddings; raises `NotFittedError` before fitting."""
+        return self.levels[0].dim
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes per row over all levels."""
+        return sum(level.n_bytes for level in self.levels)
+
+    def fit(
+        self,
+        embeddings: ArrayLike,
+        *,
+        queries: ArrayLike | None = None,
+        sample: int = DEFAULT_SAMPLE,
+    ) -> Self:
+        """Learn from at most ``sample`` random rows of ``embeddings`` (n, dim).
+
+        ``queries`` (m, dim) are sample queries for the stages that use them. Raises
+        `InputError` for bad arrays or too few rows.
+        """
+        if sample < 1:
+            raise InputError(f"sample must be at least 1 row, got {sample}")
+        x = np.asarray(embeddings)
+        if x.ndim == 2 and len(x) > sample:
+            rng = np.random.default_rng(self.seed)
+            x = x[np.sort(rng.choice(len(x), sample, replace=False))]
+        rows = as_embeddings(x, dim=self._dim)
+        if len(rows) == 0:
+            raise InputError("there are no rows to fit on: the embeddings are empty")
+        q = None
+        if queries is not None:
+            q = as_embeddings(queries, name="queries", dim=rows.shape[1])
+        self._fit_levels(rows, q)
+        return self
+
+    def prepare(self, x: Floats) -> Floats:
+        """Rows or queries (n, dim) as the levels take them: scaled to unit length for cosine."""
+        return unit_rows(x) if self.metric == "cosine" else x
+
+    def _fit_levels(self, rows: Floats, queries: Floats | None) -> None:
+        rows = self.prepare(rows)
+        queries = None if queries is None else self.prepare(queries)
+        # Every level draws from its own stream: adding a level leaves the others as they are.
+        seeds = np.random.SeedSequence(self.seed).spawn(len(self.recipe.levels))
+        self.levels_ = tuple(
+            Level.fit(level, rows, self.metric, Context(np.random.default_rng(seed), queries))
+            for level, seed in zip(self.recipe.levels, seeds, strict=True)
+        )
+        self._dim = rows.shape[1]
+
+    def encode(self, embeddings: ArrayLike) -> Codes:
+        """Codes of ``embeddings`` (n, dim); raises `InputError` for rows that do not fit."""
+        x = as_embeddings(embeddings, dim=self.dim)
+        step = max(1, _BLOCK_VALUES // x.shape[1])
+        blocks, zero_rows = [], []
+        # Block by block, so that the float temporaries stay small; one block if x is empty.
+        for start in range(0, max(1, len(x)), step):
+            rows = x[start : start + step]
+            zero_rows.append(start + np.flatnonzero(~rows.any(axis=1)))
+            prepared = self.prepare(rows)
+            blocks.append([level.encode(prepared) for level in self.levels])
+        levels, clipped = [], []
+        for parts, level in zip(zip(*blocks, strict=True), self.levels, strict=True):
+            levels.append(concatenate([codes for codes, _ in parts]))
+            clipped.append(sum(n for _, n in parts) / max(1, len(x) * level.coder.dim))
+        return Codes(tuple(levels), np.concatenate(zero_rows).astype(np.int64), tuple(clipped))
+
+    def decode(self, codes: Codes, *, level: int = -1) -> Floats:
+        """Best float reconstruction (n, dim) from one level, the finest unless told.
+
+        For metric cosine these are the unit rows. All-zero rows come back as zero.
+        """
+        check_codes(self, codes)
+        x = self.levels[level].decode(codes.levels[level])
+        x[codes.zero_rows] = 0
+        return x
+
+    def codes_from(self, *arrays: NDArray[Any]) -> Codes:
+        """Codes made elsewhere, one packed array (n, width) per level, to be searched as they are.
+
+        Bits are in `numpy.packbits` order. Raises `InputError` for arrays that do not match
+        the levels, or when the metric needs row factors that such codes lack.
+        """
+        if self.metric == "l2":
+            raise InputError("metric 'l2' needs the rows' lengths; encode the embeddings instead")
+        parts = zip(self.levels, arrays, strict=False)
+        data = tuple(LevelCodes(level.coder.layout, np.asarray(a)) for level, a in parts)
+        if len(arrays) != len(self.levels):
+            raise InputError(f"{self.spec!r} has {len(self.levels)} levels, got {len(arrays)}")
+        codes = Codes(data, np.empty(0, np.int64))
+        check_codes(self, codes)
+        return codes
+
+    def state(self) -> tuple[dict[str, Floats], dict[str, Any]]:
+        """All arrays by name, and a JSON header; `from_state` makes the codec again."""
+        arrays: dict[str, Floats] = {}
+        headers = []
+        for i, level in enumerate(self.levels):
+            level_arrays, header = level.state()
+            arrays |= {f"level{i}.{name}": array for name, array in level_arrays.items()}
+            headers.append(header)
+        return arrays, {
+            "version": STATE_VERSION,
+            "spec": self.spec,
+            "metric": self.metric,
+            "dim": self.dim,
+            "model": self.model,
+            "seed": self.seed,
+            "levels": headers,
+        }
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, Floats], header: Mapping[str, Any]) -> Codec:
+        """The codec that `state` described; raises `FileFormatError` for what does not fit."""
+        version = header.get("version")
+        if version != STATE_VERSION:
+            raise FileFormatError(
+                f"codec state has version {version!r}, this nestbit reads {STATE_VERSION}; "
+                "update nestbit or fit the codec again"
+            )
+        try:
+            codec = cls(
+                header["spec"],
+                metric=header["metric"],
+                model=header["model"],
+                seed=int(header["seed"]),
+            )
+            if len(header["levels"]) != len(codec.recipe.levels):
+                raise FileFormatError("the number of levels differs from the spec's")
+            codec._dim = int(header["dim"])
+            codec.levels_ = tuple(
+                Level.restore(level, _under(arrays, f"level{i}."), part, codec.metric, codec._dim)
+                for i, (level, part) in enumerate(
+                    zip(codec.recipe.levels, header["levels"], strict=True)
+                )
+            )
+        except FileFormatError as error:
+            raise FileFormatError(f"codec state is damaged: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(f"codec state is damaged: {error!r}") from error
+        return codec
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the codec as one safetensors file, by atomic rename."""
+        from nestbit._safetensors import write_arrays
+
+        arrays, header = self.state()
+        write_arrays(Path(path), arrays, {"nestbit.codec": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Codec:
+        """Read what `save` wrote; raises `FileFormatError` for anything else."""
+        from nestbit._safetensors import read_arrays
+
+        arrays, metadata = read_arrays(Path(path))
+        if "nestbit.codec" not in metadata:
+            raise FileFormatError(f"{path} is a safetensors file, but holds no nestbit codec")
+        try:
+            header = json.loads(metadata["nestbit.codec"])
+        except json.JSONDecodeError as error:
+            raise FileFormatError(f"{path}: the codec header is not JSON: {error}") from error
+        return cls.from_state(arrays, header)
+
+
+def fit(
+    embeddings: ArrayLike,
+    spec: str,
+    *,
+    metric: str = "cosine",
+    queries: ArrayLike | None = None,
+    model: str | None = None,
+    sample: int = DEFAULT_SAMPLE,
+    seed: int = 0,
+) -> Codec:
+    """Fit a codec on ``embeddings`` (n, dim), of which at most ``sample`` random rows are read.
+
+    ``metric`` is ``cosine``, ``dot`` or ``l2``; ``queries`` (m, dim) are sample queries for the
+    stages that use them. Raises `SpecError` and `InputError`.
+    """
+    codec = Codec(spec, metric=metric, model=model, seed=seed)
+    return codec.fit(embeddings, queries=queries, sample=sample)
+
+
+def check_codes(codec: Codec, codes: Codes) -> None:
+    """Raise `InputError` unless ``codes`` have the layouts and widths of the codec's levels."""
+    if len(codes.levels) != len(codec.levels):
+        raise InputError(
+            f"the codes have {len(codes.levels)} levels, the codec {codec.spec!r} "
+            f"has {len(codec.levels)}"
+        )
+    for i, (part, level) in enumerate(zip(codes.levels, codec.levels, strict=True)):
+        coder, data = level.coder, part.data
+        if data.ndim != 2 or data.shape[1] != coder.width or data.dtype != coder.dtype:
+            raise InputError(
+                f"level {i} ({coder.kind}) takes {coder.dtype} codes of width {coder.width}, "
+                f"got {data.dtype} of shape {data.shape}; were they made by another codec?"
+            )
+        if level.metric == "l2" and "norm2" not in part.factors:
+            raise InputError(f"level {i} lacks the row lengths (norm2) that metric 'l2' needs")
+
+
+def _normalizes(recipe: Spec) -> bool:
+    return any(isinstance(s, Normalize) for level in recipe.levels for s in level.transforms)
+
+
+def _under(arrays: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -1,0 +1,177 @@
+"""Scorers: what a set of queries becomes in order to score one level's codes.
+
+All scores estimate the same thing, larger is better: the inner product (for cosine and dot)
+or minus the squared distance 2 q·x - ‖x‖² - ‖q‖² (for l2, from the stored true ‖x‖²).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit import kernels
+from nestbit._arrays import Floats
+from nestbit.codecs.codes import LevelCodes
+from nestbit.kernels.floats import floats_scan
+
+Ids = NDArray[np.int64]
+
+# Bias of a row that must not be found: below every score, yet finite, as the kernels ask.
+_NEVER = np.finfo(np.float32).min
+
+
+class Scorer(Protocol):
+    """Scores rows of one level for m prepared queries."""
+
+    def scan(
+        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+    ) -> tuple[Ids, Floats]:
+        """Best k of all rows but those in ``skip``: ids and scores (m, k), best first."""
+
+    def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
+        """Scores (m, c) of the rows ``ids`` (m, c)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How an inner-product estimate becomes a score: ``length2`` is ‖q‖² (m,) for l2, else None."""
+
+    length2: Floats | None
+
+    @property
+    def gain(self) -> float:
+        """Factor of the inner product in the score."""
+        return 1.0 if self.length2 is None else 2.0
+
+    def query_bias(self, bias: Floats) -> Floats:
+        """Per-query constant (m,) added to every score."""
+        return bias if self.length2 is None else 2 * bias - self.length2
+
+    def row_bias(self, codes: LevelCodes, skip: Ids | None) -> Floats | None:
+        """Per-row constant (n,), hopeless for rows to skip; None when it is zero everywhere."""
+        rows = None if self.length2 is None else -codes.factors["norm2"]
+        if skip is None or len(skip) == 0:
+            return rows
+        rows = np.zeros(len(codes), np.float32) if rows is None else np.array(rows)
+        rows[skip] = _NEVER
+        return rows
+
+    def score(self, products: Floats, codes: LevelCodes, ids: Ids, bias: Floats) -> Floats:
+        """Scores (m, c) from ``products`` weights · code (m, c)."""
+        scores = self.gain * products + self.query_bias(bias)[:, None]
+        return scores if self.length2 is None else scores - codes.factors["norm2"][ids]
+
+
+def integer_weights(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Weights (m, dim) as int8 in ±127 with one scale per query, weights ≈ scale * int8."""
+    scale = np.abs(weights).max(axis=1) / np.float32(127)
+    safe = np.where(scale > 0, scale, 1)[:, None]
+    return np.rint(weights / safe).astype(np.int8), scale.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FloatScorer:
+    """Float queries against an affine code: score = bias + weights · code.
+
+    The scan of bits and bytes uses the weights rounded to int8; `rescore` uses them in float.
+    ``dims`` limits both to the first dimensions of the code.
+    """
+
+    weights: Floats
+    bias: Floats
+    metric: Metric
+    dims: int | None = None
+
+    def scan(
+        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+    ) -> tuple[Ids, Floats]:
+        """Best k rows by the rounded query (exactly scored for float codes)."""
+        rows = self._columns(codes)
+        row_bias = self.metric.row_bias(codes, skip)
+        gain = np.float32(self.metric.gain)
+        if codes.layout == "floats":
+            ids, scores = floats_scan(
+                rows, gain * self.weights, k, row_bias=row_bias, threads=threads
+            )
+        else:
+            scan = kernels.bits_scan if codes.layout == "bits" else kernels.bytes_scan
+            weights, scale = integer_weights(self.weights)
+            ids, scores = scan(
+                rows, weights, k, scales=gain * scale, row_bias=row_bias, threads=threads
+            )
+        return ids, scores + self.metric.query_bias(self.bias)[:, None]
+
+    def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
+        """Scores of the float query against the decoded rows."""
+        kernel = {
+            "bits": kernels.bits_rescore,
+            "bytes": kernels.bytes_rescore,
+            "floats": kernels.floats_rescore,
+        }[codes.layout]
+        products = kernel(self._columns(codes), ids, self.weights, threads=threads)
+        return self.metric.score(products, codes, ids, self.bias)
+
+    def _columns(self, codes: LevelCodes) -> NDArray[np.generic]:
+        if self.dims is None:
+            return codes.data
+        return codes.data[:, : self.dims // 8 if codes.layout == "bits" else self.dims]
+
+
+@dataclass(frozen=True)
+class HammingScorer:
+    """Binary queries against binary rows; score = bias + gain (dim - 2 Hamming).
+
+    ``queries`` are packed like the rows, (m, width); ``gain`` turns an agreement of signs
+    into an inner product: the squared mean magnitude that a bit stands for.
+    """
+
+    queries: NDArray[np.uint8]
+    dim: int
+    gain: float
+    bias: Floats
+    metric: Metric
+
+    def scan(
+        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+    ) -> tuple[Ids, Floats]:
+        """Best k rows by Hamming distance alone; for l2 the row lengths join after the scan."""
+        if skip is not None and len(skip):
+            ids, scores = self._scan_but(codes, k, skip, threads)
+            return ids, self._score(scores, codes, ids)
+        ids, distances = kernels.hamming_scan(codes.data, self.queries, k, threads=threads)
+        return ids, self._score(distances, codes, ids)
+
+    def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
+        """Scores of given rows by their Hamming distance."""
+        products = kernels.bits_rescore(
+            codes.data, ids, self._flips().astype(np.float32), threads=threads
+        )
+        return self._score(products + self._ones()[:, None], codes, ids)
+
+    def _score(self, distances: NDArray[np.number[Any]], codes: LevelCodes, ids: Ids) -> Floats:
+        agreement = (self.gain * (self.dim - 2.0 * distances)).astype(np.float32)
+        return self.metric.score(agreement, codes, ids, self.bias)
+
+    # Hamming(q, b) = Σq + Σ b(1 - 2q), which lets the kernels with a row bias count it too.
+    def _flips(self) -> NDArray[np.int8]:
+        bits = np.unpackbits(self.queries, axis=1, count=self.dim)
+        return (1 - 2 * bits.astype(np.int8)).astype(np.int8)
+
+    def _ones(self) -> NDArray[np.int64]:
+        bits = np.unpackbits(self.queries, axis=1, count=self.dim)
+        ones: NDArray[np.int64] = bits.sum(axis=1, dtype=np.int64)
+        return ones
+
+    def _scan_but(
+        self, codes: LevelCodes, k: int, skip: Ids, threads: int | None
+    ) -> tuple[Ids, Floats]:
+        bias = np.zeros(len(codes), np.float32)
+        bias[skip] = _NEVER
+        minus = np.full(len(self.queries), -1, np.float32)
+        ids, scores = kernels.bits_scan(
+            codes.data, self._flips(), k, scales=minus, row_bias=bias, threads=threads
+        )
+        return ids, self._ones()[:, None] - scores
