@@ -1,0 +1,116 @@
+"""Search over codes held in arrays (in memory or memory-mapped)."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nestbit._arrays import Floats, as_embeddings, check_k
+from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
+from nestbit.kernels.floats import top_k
+from nestbit.search.hits import Hits, StageReport
+from nestbit.search.plan import Plan, Stage
+
+Ids = NDArray[np.int64]
+
+
+def search(
+    codec: Codec,
+    codes: Codes,
+    queries: ArrayLike,
+    k: int = 10,
+    plan: Plan | None = None,
+    *,
+    threads: int | None = None,
+    explain: bool = False,
+) -> Hits:
+    """The best ``k`` of the n coded rows for each of ``queries`` (m, dim).
+
+    Scores estimate the metric of the codec: cosine, inner product, or minus the squared
+    distance. Ties go to the smaller row number. ``plan`` defaults to `Plan.default`;
+    ``threads`` to all cores this process may use. Raises `InputError` for codes of another
+    codec, k beyond n, or queries that do not fit, `NotFittedError` for an unfitted codec.
+    """
+    q = codec.prepare(as_embeddings(queries, name="queries", dim=codec.dim))
+    check_codes(codec, codes)
+    k = check_k(k, len(codes))
+    plan = Plan.default(codec) if plan is None else plan
+    plan.check(codec)
+    if len(q) == 0:
+        return Hits(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
+    reports: list[StageReport] = []
+    ids, scores = _run(codec, codes, q, k, plan, threads, reports)
+    return Hits(ids, scores, tuple(reports) if explain else ())
+
+
+def _run(
+    codec: Codec,
+    codes: Codes,
+    q: Floats,
+    k: int,
+    plan: Plan,
+    threads: int | None,
+    reports: list[StageReport],
+) -> tuple[Ids, Floats]:
+    # All-zero rows stay out of the stages: their score is known and joins at the end.
+    live = len(codes) - len(codes.zero_rows)
+    ids, scores = np.empty((len(q), 0), np.int64), np.empty((len(q), 0), np.float32)
+    last = len(plan.stages) - 1
+    for i, stage in enumerate(plan.stages if live else ()):
+        began = time.perf_counter()
+        keep = min(live, k) if i == last else stage.keep(k, live)
+        level = codec.levels[stage.level]
+        part = codes.levels[stage.level]
+        if stage.query == "binary":
+            scorer = level.binary_scorer(q)
+        else:
+            scorer = level.scorer(q, dims=stage.dims)
+        if i == 0:
+            rows_read = len(codes) * len(q)
+            ids, scores = scorer.scan(part, keep, skip=codes.zero_rows, threads=threads)
+        else:
+            rows_read = ids.size
+            # In row order the candidates are read front to back.
+            ids = np.sort(ids, axis=1)
+            ids, scores = top_k(ids, scorer.rescore(part, ids, threads=threads), keep)
+        seconds = time.perf_counter() - began
+        reports.append(_report(stage, part, level.coder.dim, rows_read, keep * len(q), seconds))
+    if live == len(codes):
+        return _ordered(ids, scores)
+    return _with_zero_rows(codec, codes, q, k, ids, scores)
+
+
+def _ordered(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
+    """Hits sorted by their final scores: constants added after a scan can merge close scores."""
+    return top_k(ids, scores, max(1, ids.shape[1]))
+
+
+def _with_zero_rows(
+    codec: Codec, codes: Codes, q: Floats, k: int, ids: Ids, scores: Floats
+) -> tuple[Ids, Floats]:
+    zeros = np.broadcast_to(codes.zero_rows[:k], (len(q), min(k, len(codes.zero_rows))))
+    exact = np.zeros(len(q), np.float32)
+    if codec.metric == "l2":
+        exact = -np.einsum("ij,ij->i", q, q)
+    exact = np.broadcast_to(exact[:, None], zeros.shape)
+    return top_k(np.concatenate([ids, zeros], 1), np.concatenate([scores, exact], 1), k)
+
+
+def _report(
+    stage: Stage, part: LevelCodes, dim: int, rows_read: int, rows_kept: int, seconds: float
+) -> StageReport:
+    dims = dim if stage.dims is None else stage.dims
+    row_bytes = -(-dims // 8) if part.layout == "bits" else dims * part.data.itemsize
+    row_bytes += 4 * len(part.factors)
+    return StageReport(
+        level=stage.level,
+        layout=part.layout,
+        query=stage.query,
+        dims=dims,
+        rows_read=rows_read,
+        bytes_read=rows_read * row_bytes,
+        rows_kept=rows_kept,
+        seconds=seconds,
+    )
