@@ -1,0 +1,28 @@
+"""Stored embeddings 4 to 64 times smaller, searched compressed, with what is kept measured.
+
+import nestbit as nb
+codec = nb.fit(embeddings, "binary + int8")
+codes = codec.encode(embeddings)
+hits = nb.search(codec, codes, queries, k=10)
+"""
+
+from importlib.metadata import version
+
+from nestbit import errors
+from nestbit.codecs import Codec, Codes, fit
+from nestbit.integrations.sentence_transformers import quantize_embeddings
+from nestbit.search import Hits, Plan, Stage, search
+
+__version__ = version("nestbit")
+
+__all__ = [
+    "Codec",
+    "Codes",
+    "Hits",
+    "Plan",
+    "Stage",
+    "errors",
+    "fit",
+    "quantize_embeddings",
+    "search",
+]
