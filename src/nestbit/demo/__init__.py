@@ -1,0 +1,1 @@
+"""The demo: a real corpus, embedded, compressed, searched and judged in one run."""
