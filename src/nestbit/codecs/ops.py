@@ -19,13 +19,12 @@ def unit_rows(x: Floats) -> Floats:
     """Rows scaled to Euclidean length 1; an all-zero row stays zero."""
     square: Floats = np.einsum("ij,ij->i", x, x)[:, None]
     if np.all((square > 1e-30) & (square < 1e30)):
-        return x / np.sqrt(square)
+        return np.divide(x, np.sqrt(square), dtype=np.float32)
     # Scaling by the largest entry first keeps the squares of tiny or huge values in range.
     peak = np.abs(x).max(axis=1, keepdims=True)
     scaled = x / np.where(peak > 0, peak, 1)
     length = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
-    unit = scaled / np.where(length > 0, length, 1)
-    return unit
+    return np.divide(scaled, np.where(length > 0, length, 1), dtype=np.float32)
 
 
 def row_lengths(x: Floats) -> Floats:
