@@ -15,7 +15,8 @@ inline constexpr size_t kPad = 64;
 inline constexpr size_t kRowGroup = 64;
 // The most queries a score function is given at once.
 inline constexpr size_t kQueryTile = 256;
-// 255 * 127 * 65536 < 2^31: with |weight| <= 127 no int32 score can overflow.
+// 255 * 127 * 65536 < 2^31: with |weight| <= 127 no int32 score can overflow. Nor can that of
+// 65536 cells, each at most 255.
 inline constexpr size_t kMaxDim = 65536;
 
 inline constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
@@ -23,12 +24,20 @@ inline constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to
 // Bytes of one of the eight planes of QueryTile::planes; each is zero-padded.
 inline constexpr size_t plane_bytes(size_t width) { return round_up(width, kPad); }
 
-enum class Op { hamming, bits, bytes_i8, bytes_u8 };
-inline constexpr size_t kOps = 4;
+enum class Op { hamming, bits, bytes_i8, bytes_u8, cells };
+inline constexpr size_t kOps = 5;
 // How many values a row of `width` bytes holds: the width of its unpacked form.
 inline constexpr size_t values_of(Op op, size_t width) {
-    return op == Op::hamming || op == Op::bits ? 8 * width : width;
+    return op == Op::hamming || op == Op::bits ? 8 * width : op == Op::cells ? 2 * width : width;
 }
+
+// A row of cells holds cell 2j in the low and cell 2j + 1 in the high half of byte j. Prepared
+// tables are padded to this many row bytes with tables of zeros.
+inline constexpr size_t kCellPad = 32;
+// Where the 16 bytes of the table of the low half of row byte j lie in a prepared query: four
+// neighbouring tables make a vector of 64 bytes; those of the high halves follow it.
+inline constexpr size_t low_table(size_t j) { return j / 4 * 128 + j % 4 * 16; }
+inline constexpr size_t high_table(size_t j) { return low_table(j) + 64; }
 
 // Rows as they lie in the caller's memory; `stride` and `width` in bytes, any alignment.
 // Only the `width` bytes of a row may be read.
@@ -41,12 +50,13 @@ struct RowBlock {
 
 // Queries prepared by queries.cpp: `count` rows of `stride` bytes, 64-byte aligned, zero-padded.
 // hamming: the packed bits. bits: int8 weights, each group of eight reversed, so that
-// weight 8*b+i belongs to bit i (value 1 << i) of row byte b. bytes: int8 weights.
+// weight 8*b+i belongs to bit i (value 1 << i) of row byte b. bytes: int8 weights. cells: tables
+// of 16 bytes, placed by low_table() and high_table().
 struct QueryTile {
     const uint8_t* data;
     size_t stride;
     size_t count;
-    const int32_t* sums;    // per query: sum of the weights, for hamming the number of ones
+    const int32_t* sums;    // per query: sum of the weights, hamming: number of ones, cells: 0
     const uint8_t* planes;  // bits: the weights again as [query][bit i][byte b], else null
     const uint8_t* packed;  // what KernelTable::pack wrote, or null
 };
@@ -61,19 +71,35 @@ inline constexpr size_t scratch_bytes(Op op, size_t width, size_t rows) {
     return (round_up(rows, kRowGroup) + 64) * round_up(values_of(op, width), kPad) + 65536;
 }
 
+// How the score of a row is made of its dot, one rounding per operation:
+// row_scale[r] * (scale * float(dot) + base) + row_bias[r].
+struct Scoring {
+    float scale;
+    float base;                 // not -0, so that a sum with it is not
+    const float* row_scale;          // at most one of these two,
+    const uint16_t* row_scale_half;  // here float16; without either the factor is 1
+    const float* row_bias;      // or null for 0
+
+    // The same for the rows from `r` on.
+    Scoring from(size_t r) const {
+        return {scale, base, row_scale ? row_scale + r : nullptr,
+                row_scale_half ? row_scale_half + r : nullptr, row_bias ? row_bias + r : nullptr};
+    }
+};
+
 // Appends the key of each row whose score is not <= threshold and returns how many; a NaN
-// threshold takes every row. score = scale * float(dot) + bias[r], one rounding per operation.
-// key = ordered(score) << 32 | ~(first_row + r): larger is better, ties go to the smaller row.
-using SelectFn = size_t (*)(const int32_t* dots, size_t count, float scale, const float* bias,
+// threshold takes every row. key = ordered(score) << 32 | ~(first_row + r): larger is better,
+// ties go to the smaller row, and -0 counts as 0.
+using SelectFn = size_t (*)(const int32_t* dots, size_t count, const Scoring& scoring,
                             float threshold, uint32_t first_row, uint64_t* keys);
 
-enum class Element { bits, i8, u8, f16, bf16, f32 };
-inline constexpr size_t kElements = 6;
+enum class Element { bits, i8, u8, f16, bf16, f32, cells };
+inline constexpr size_t kElements = 7;
 inline constexpr size_t element_bytes(Element e) {
     return e == Element::f32 ? 4 : e == Element::f16 || e == Element::bf16 ? 2 : 1;
 }
 
-// The rows `ids` picks from `data`; `values` elements a row (bits: bytes a row).
+// The rows `ids` picks from `data`; `values` elements a row (bits and cells: bytes a row).
 struct Candidates {
     const uint8_t* data;
     ptrdiff_t stride;
@@ -83,7 +109,8 @@ struct Candidates {
 };
 
 // out[c] = sum_d weights[d] * row[ids[c]][d]. Weights are zero-padded to kPad values; for bits
-// they are reversed within each group of eight, as above.
+// they are reversed within each group of eight, as above. cells: sum_j weights[16 * j + cell j],
+// the weights as the caller has them.
 using RescoreFn = void (*)(const Candidates& rows, const float* weights, float* out);
 
 struct KernelTable {

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "dispatch.h"
+#include "finite.h"
 #include "scan.h"
 #include "topk.h"
 
@@ -31,6 +32,9 @@ using ByteRows = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<2>, nb::device::
 using Weights = nb::ndarray<nb::numpy, const int8_t, nb::ndim<2>, nb::device::cpu>;
 using FloatWeights = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<nb::numpy, const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using AnyFactors = nb::ndarray<nb::numpy, nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Tables = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using FloatTables = nb::ndarray<nb::numpy, const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using CandidateIds = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
@@ -47,6 +51,11 @@ nestbit::RowBlock row_block(const Array& rows, const char* what) {
     const void* data = rows.data();
     return {static_cast<const uint8_t*>(data), rows.stride(0) * static_cast<ptrdiff_t>(item),
             rows.shape(0), rows.shape(1) * item};
+}
+
+bool is_half(const auto& array) {
+    constexpr auto f = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
+    return array.dtype().code == f && array.dtype().bits == 16;
 }
 
 template <typename T>
@@ -69,23 +78,51 @@ void check_signals() {
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
 }
 
+// What a scan multiplies and adds to its sums, each checked to be one per query or one per row.
+struct Terms {
+    const std::optional<Floats>& scales;
+    const std::optional<Floats>& bases;
+    const std::optional<AnyFactors>& row_scale;
+    const std::optional<Floats>& row_bias;
+
+    void put(nestbit::ScanRequest& request) const {
+        const size_t m = request.queries.count, n = request.rows.count;
+        require(!scales || scales->shape(0) == m, "one scale per query");
+        require(!bases || bases->shape(0) == m, "one base per query");
+        require(!row_scale || row_scale->shape(0) == n, "one scale per row");
+        require(!row_bias || row_bias->shape(0) == n, "one bias per row");
+        if (scales) request.scales = scales->data();
+        if (bases) request.bases = bases->data();
+        if (row_bias) request.row_bias = row_bias->data();
+        if (!row_scale) return;
+        if (is_half(*row_scale)) {
+            request.row_scale_half = static_cast<const uint16_t*>(row_scale->data());
+        } else {
+            require(row_scale->dtype() == nb::dtype<float>(), "row_scale must be float16 or float32");
+            request.row_scale = static_cast<const float*>(row_scale->data());
+        }
+    }
+};
+
 // Runs the scan without the GIL and fills (m, k) ids and values.
 template <typename T, typename Convert>
 nb::tuple run_scan(Op op, const nestbit::RowBlock& rows, const nestbit::RawQueries& queries, size_t k,
-              const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
-              size_t threads, const std::string& isa, const Convert& convert) {
+                   const Terms& terms, size_t threads, const std::string& isa,
+                   const Convert& convert) {
     require(rows.count < (uint64_t{1} << 32), "at most 2**32 - 1 rows");
     require(nestbit::values_of(op, rows.width) <= nestbit::kMaxDim, "at most 65536 dimensions");
     require(k >= 1 && k <= rows.count, "k must be between 1 and the number of rows");
     require(threads >= 1, "threads must be at least 1");
-    require(!scales || scales->shape(0) == queries.count, "one scale per query");
-    require(!row_bias || row_bias->shape(0) == rows.count, "one bias per row");
+    nestbit::ScanRequest request{};
+    request.op = op;
+    request.rows = rows;
+    request.queries = queries;
+    request.k = k;
+    request.threads = threads;
+    terms.put(request);
     const KernelTable& table = table_of(isa);
     auto ids = new_array<int64_t>(queries.count, k);
     auto values = new_array<T>(queries.count, k);
-    const nestbit::ScanRequest request{
-        op, rows, queries, k, scales ? scales->data() : nullptr,
-        row_bias ? row_bias->data() : nullptr, threads};
     int64_t* ids_to = ids.data();
     T* values_to = values.data();
     {
@@ -103,6 +140,8 @@ nb::tuple run_scan(Op op, const nestbit::RowBlock& rows, const nestbit::RawQueri
     return nb::make_tuple(std::move(ids), std::move(values));
 }
 
+float unchanged(float score) { return score; }
+
 nestbit::RawQueries raw_queries(const nestbit::RowBlock& queries) {
     return {queries.data, queries.stride, queries.count, queries.width};
 }
@@ -113,7 +152,8 @@ nb::tuple hamming_scan(const ByteRows& rows, const ByteRows& queries, size_t k, 
     const auto asked = row_block(queries, "queries must be contiguous along the last axis");
     require(asked.width == block.width, "rows and queries must have the same width");
     return run_scan<int32_t>(
-        Op::hamming, block, raw_queries(asked), k, std::nullopt, std::nullopt, threads, isa,
+        Op::hamming, block, raw_queries(asked), k,
+        {std::nullopt, std::nullopt, std::nullopt, std::nullopt}, threads, isa,
         [](float score) { return static_cast<int32_t>(-score); });
 }
 
@@ -123,9 +163,8 @@ nb::tuple bits_scan(const ByteRows& rows, const Weights& weights, size_t k,
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(weights, "weights must be contiguous along the last axis");
     require((asked.width + 7) / 8 == block.width, "rows must hold one bit per weight");
-    return run_scan<float>(Op::bits, block, raw_queries(asked), k, scales,
-                                               row_bias, threads, isa,
-                                               [](float score) { return score; });
+    return run_scan<float>(Op::bits, block, raw_queries(asked), k,
+                           {scales, std::nullopt, std::nullopt, row_bias}, threads, isa, unchanged);
 }
 
 nb::tuple bytes_scan(const AnyRows& rows, const Weights& weights, size_t k,
@@ -136,9 +175,23 @@ nb::tuple bytes_scan(const AnyRows& rows, const Weights& weights, size_t k,
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(weights, "weights must be contiguous along the last axis");
     require(asked.width == block.width, "rows and weights must have the same dimensions");
-    return run_scan<float>(is_signed ? Op::bytes_i8 : Op::bytes_u8, block,
-                                               raw_queries(asked), k, scales, row_bias, threads,
-                                               isa, [](float score) { return score; });
+    return run_scan<float>(is_signed ? Op::bytes_i8 : Op::bytes_u8, block, raw_queries(asked), k,
+                           {scales, std::nullopt, std::nullopt, row_bias}, threads, isa, unchanged);
+}
+
+nb::tuple cells_scan(const ByteRows& rows, const Tables& tables, size_t k,
+                     const std::optional<Floats>& scales, const std::optional<Floats>& bases,
+                     const std::optional<AnyFactors>& row_scale,
+                     const std::optional<Floats>& row_bias, size_t threads,
+                     const std::string& isa) {
+    const auto block = row_block(rows, "rows must be contiguous along the last axis");
+    require(tables.shape(1) == 2 * block.width && tables.shape(2) == 16,
+            "two tables of 16 values per byte of a row");
+    const size_t length = 32 * block.width;
+    const nestbit::RawQueries queries{tables.data(), static_cast<ptrdiff_t>(length),
+                                      tables.shape(0), length};
+    return run_scan<float>(Op::cells, block, queries, k, {scales, bases, row_scale, row_bias},
+                           threads, isa, unchanged);
 }
 
 Element element_of(const AnyRows& rows) {
@@ -147,15 +200,14 @@ Element element_of(const AnyRows& rows) {
     if (type == nb::dtype<uint8_t>()) return Element::u8;
     if (type == nb::dtype<uint16_t>()) return Element::bf16;
     if (type == nb::dtype<float>()) return Element::f32;
-    constexpr auto f = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
-    require(type.code == f && type.bits == 16, "rows must be int8, uint8, float16, float32, or "
-                                               "bfloat16 as uint16");
+    require(is_half(rows), "rows must be int8, uint8, float16, float32, or bfloat16 as uint16");
     return Element::f16;
 }
 
 ScoresOut run_rescore(Element element, const nestbit::RowBlock& rows, const CandidateIds& ids,
-                      const FloatWeights& weights, size_t threads, const std::string& isa) {
-    require(ids.shape(0) == weights.shape(0), "one row of ids per row of weights");
+                      const float* weights, size_t m, size_t dim, size_t threads,
+                      const std::string& isa) {
+    require(ids.shape(0) == m, "one row of ids per row of weights");
     require(threads >= 1, "threads must be at least 1");
     const size_t total = ids.shape(0) * ids.shape(1);
     const auto n = static_cast<int64_t>(rows.count);
@@ -165,7 +217,7 @@ ScoresOut run_rescore(Element element, const nestbit::RowBlock& rows, const Cand
     auto scores = new_array<float>(ids.shape(0), ids.shape(1));
     const nestbit::RescoreRequest request{
         element, rows.data, rows.stride, rows.width / nestbit::element_bytes(element),
-        ids.data(), ids.shape(0), ids.shape(1), weights.data(), weights.shape(1), threads};
+        ids.data(), m, ids.shape(1), weights, dim, threads};
     float* to = scores.data();
     const nb::gil_scoped_release released;
     nestbit::rescore(table, request, to);
@@ -176,14 +228,33 @@ ScoresOut bits_rescore(const ByteRows& rows, const CandidateIds& ids, const Floa
                        size_t threads, const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     require((weights.shape(1) + 7) / 8 == block.width, "rows must hold one bit per weight");
-    return run_rescore(Element::bits, block, ids, weights, threads, isa);
+    return run_rescore(Element::bits, block, ids, weights.data(), weights.shape(0),
+                       weights.shape(1), threads, isa);
+}
+
+ScoresOut cells_rescore(const ByteRows& rows, const CandidateIds& ids, const FloatTables& tables,
+                        size_t threads, const std::string& isa) {
+    const auto block = row_block(rows, "rows must be contiguous along the last axis");
+    require(tables.shape(1) == 2 * block.width && tables.shape(2) == 16,
+            "two tables of 16 values per byte of a row");
+    return run_rescore(Element::cells, block, ids, tables.data(), tables.shape(0),
+                       16 * tables.shape(1), threads, isa);
 }
 
 ScoresOut rescore(const AnyRows& rows, const CandidateIds& ids, const FloatWeights& weights,
                   size_t threads, const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     require(weights.shape(1) == rows.shape(1), "rows and weights must have the same dimensions");
-    return run_rescore(element_of(rows), block, ids, weights, threads, isa);
+    return run_rescore(element_of(rows), block, ids, weights.data(), weights.shape(0),
+                       weights.shape(1), threads, isa);
+}
+
+bool all_finite(const AnyFactors& values) {
+    const void* data = values.data();
+    const size_t size = values.shape(0);
+    if (is_half(values)) return nestbit::all_finite(static_cast<const uint16_t*>(data), size);
+    require(values.dtype() == nb::dtype<float>(), "values must be float16 or float32");
+    return nestbit::all_finite(static_cast<const uint32_t*>(data), size);
 }
 
 uint64_t read_bytes(const Bytes& data, const std::string& isa) {
@@ -232,13 +303,32 @@ NB_MODULE(_native, m) {
           "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a, "isa"_a = "",
           nb::sig("def bytes_scan(rows: " ANY_ARRAY ", weights: " ARRAY("int8") DOT_OPTIONS),
           "The k rows of largest scale * dot(weights, row) + bias.");
+    m.def("cells_scan", &cells_scan, "rows"_a.noconvert(), "tables"_a.noconvert(), "k"_a,
+          "scales"_a.noconvert().none(), "bases"_a.noconvert().none(),
+          "row_scale"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a,
+          "isa"_a = "",
+          nb::sig("def cells_scan(rows: " ARRAY("uint8") ", tables: " ARRAY("uint8")
+                  ", k: int, scales: " ARRAY("float32") " | None, bases: " ARRAY("float32")
+                  " | None, row_scale: " ANY_ARRAY " | None, row_bias: " ARRAY("float32")
+                  " | None, threads: int, isa: str = '') -> tuple[" ARRAY("int64") ", "
+                  ARRAY("float32") "]"),
+          "The k rows of largest row scale * (scale * sum(tables at the row's cells) + base) + bias.");
     m.def("bits_rescore", &bits_rescore, "rows"_a.noconvert(), "ids"_a.noconvert(),
           "weights"_a.noconvert(), "threads"_a, "isa"_a = "",
           nb::sig("def bits_rescore(rows: " ARRAY("uint8") RESCORE_OPTIONS),
           "Sum of the weights of the ones of the rows that ids pick.");
+    m.def("cells_rescore", &cells_rescore, "rows"_a.noconvert(), "ids"_a.noconvert(),
+          "tables"_a.noconvert(), "threads"_a, "isa"_a = "",
+          nb::sig("def cells_rescore(rows: " ARRAY("uint8") ", ids: " ARRAY("int64")
+                  ", tables: " ARRAY("float32") ", threads: int, isa: str = '') -> "
+                  ARRAY("float32")),
+          "Sum of the tables' values at the cells of the rows that ids pick.");
     m.def("rescore", &rescore, "rows"_a.noconvert(), "ids"_a.noconvert(), "weights"_a.noconvert(),
           "threads"_a, "isa"_a = "", nb::sig("def rescore(rows: " ANY_ARRAY RESCORE_OPTIONS),
           "Dot products of the weights with the rows that ids pick; uint16 rows are bfloat16.");
+    m.def("all_finite", &all_finite, "values"_a.noconvert(),
+          nb::sig("def all_finite(values: " ANY_ARRAY ") -> bool"),
+          "Whether float16 or float32 values hold neither NaN nor infinity.");
     m.def("read_bytes", &read_bytes, "data"_a.noconvert(), "isa"_a = "",
           nb::sig("def read_bytes(data: " ARRAY("uint8") ", isa: str = '') -> int"),
           "Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.");

@@ -16,12 +16,22 @@ int32_t ones(const uint8_t* bytes, size_t size) {
     return count;
 }
 
+// Cell 2j has its table at low_table(j), cell 2j + 1 at high_table(j).
+void place_tables(const uint8_t* from, size_t width, uint8_t* to) {
+    for (size_t j = 0; j < width; ++j, from += 32) {
+        std::memcpy(to + low_table(j), from, 16);
+        std::memcpy(to + high_table(j), from + 16, 16);
+    }
+}
+
 }  // namespace
 
 PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
                                  const RawQueries& raw)
     : table_(table), op_(op), width_(width), sums_(raw.count) {
-    const size_t stride = round_up(op == Op::bits ? 8 * width : width, kPad);
+    const size_t stride = op == Op::cells  ? low_table(round_up(width, kCellPad))
+                          : op == Op::bits ? round_up(8 * width, kPad)
+                                           : round_up(width, kPad);
     data_ = make_buffer<uint8_t>(raw.count * stride);
     std::memset(data_.get(), 0, raw.count * stride);
     for (size_t q = 0; q < raw.count; ++q) {
@@ -29,12 +39,14 @@ PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
         uint8_t* to = data_.get() + q * stride;
         if (op == Op::bits) {
             for (size_t d = 0; d < raw.length; ++d) to[bit_place(d)] = from[d];
+        } else if (op == Op::cells) {
+            place_tables(from, width, to);
         } else {
             std::memcpy(to, from, raw.length);
         }
         if (op == Op::hamming) {
             sums_[q] = ones(from, raw.length);
-        } else {
+        } else if (op != Op::cells) {
             for (size_t d = 0; d < raw.length; ++d) sums_[q] += static_cast<int8_t>(from[d]);
         }
     }
@@ -49,7 +61,7 @@ PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
         }
     }
     tile_ = {data_.get(), stride, raw.count, sums_.data(), planes_.get(), nullptr};
-    if (raw.count >= table.pack_from) {
+    if (op != Op::cells && raw.count >= table.pack_from) {
         packed_ = make_buffer<uint8_t>(table.packed_bytes(op, width, raw.count));
         table.pack(op, width, tile_, packed_.get());
         tile_.packed = packed_.get();

@@ -132,11 +132,14 @@ private:
 
     void select(Range rows, size_t query, const int32_t* dots, TopK& best) const {
         // A distance is a score of scale -1: exact, as it is far below 2^24.
+        const size_t q = queries_.first + query;
         const float scale = request_.op == Op::hamming ? -1.0f
-                            : request_.scales          ? request_.scales[queries_.first + query]
+                            : request_.scales          ? request_.scales[q]
                                                        : 1.0f;
-        const float* bias = request_.row_bias ? request_.row_bias + rows.first : nullptr;
-        best.add(table_.select(dots, rows.size(), scale, bias, best.threshold(),
+        const float base = request_.bases ? request_.bases[q] + 0.0f : 0.0f;  // -0 becomes 0
+        const Scoring scoring{scale, base, request_.row_scale, request_.row_scale_half,
+                              request_.row_bias};
+        best.add(table_.select(dots, rows.size(), scoring.from(rows.first), best.threshold(),
                                static_cast<uint32_t>(rows.first), best.end()));
     }
 
@@ -178,7 +181,8 @@ private:
 
 void scan(const KernelTable& table, const ScanRequest& request, const Emit& emit,
           const std::function<void()>& poll) {
-    const size_t stride = round_up(values_of(request.op, request.rows.width), kPad);
+    const size_t values = values_of(request.op, request.rows.width);
+    const size_t stride = round_up(request.op == Op::cells ? 16 * values : values, kPad);
     const size_t keys = 8 * request.threads * (2 * request.k + 2048);
     const size_t fits = std::min(kQueryBytes / stride, kKeyBytes / keys);
     const size_t per_pass = std::max(kQueryUnit, fits / kQueryUnit * kQueryUnit);

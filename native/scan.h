@@ -14,6 +14,9 @@ struct ScanRequest {
     RawQueries queries;
     size_t k;            // 1 <= k <= n
     const float* scales;    // per query, or null for 1
+    const float* bases;     // per query, or null for 0
+    const float* row_scale;          // per row; without this and
+    const uint16_t* row_scale_half;  // this, of float16, 1
     const float* row_bias;  // per row, or null for 0
     size_t threads;
 };
@@ -29,11 +32,11 @@ struct RescoreRequest {
     Element element;
     const uint8_t* rows;
     ptrdiff_t stride;
-    size_t values;       // elements a row; bits: bytes a row
+    size_t values;       // elements a row; bits and cells: bytes a row
     const int64_t* ids;  // (m, c), contiguous
     size_t m, c;
     const float* weights;  // (m, dim), contiguous
-    size_t dim;
+    size_t dim;            // cells: 16 times their number
     size_t threads;
 };
 

@@ -4,7 +4,8 @@
 // queries is packed once per call as [16 groups of 4 values][16 queries][4 values]. One
 // tdpb*d is 16 x 16 x 64 products in 16 cycles, eight times vpdpbusd. Bits are first expanded
 // to bytes 0 and 1. The Hamming distance is such a product too: with s = 1 - 2 * query bit,
-// sum(row bit * s) + ones(query).
+// sum(row bit * s) + ones(query). Cells would have to be expanded sixteenfold, to vectors with a
+// single one, which brings tiles down to the speed of the table look-ups of AVX-512.
 #if defined(__x86_64__)
 
 #include "avx512.h"
@@ -66,6 +67,19 @@ struct RowTiles {
     ptrdiff_t stride;
     size_t step, count;
     const uint8_t* last;  // one more tile, lines of 64 bytes, or null
+};
+
+// Where the rows after the ones being scored lie, and how much of them to fetch into the L2
+// cache per step: spread evenly and in the order of memory, it hides best behind the products.
+// Addresses past the last row are harmless.
+struct Ahead {
+    uintptr_t next;
+    size_t lines;
+    void fetch() {
+        for (size_t i = 0; i < lines; ++i, next += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+        }
+    }
 };
 
 // Copies 64 values of up to 16 rows into a tile, padded with zeros.
@@ -150,7 +164,7 @@ inline void memory_barrier() { __asm__ volatile("" ::: "memory"); }
 
 template <bool is_signed, int R, int Q>
 inline void product(const RowTiles* rows, const uint8_t* queries, size_t query_step, bool add,
-                    int32_t* sums) {
+                    Ahead& ahead, int32_t* sums) {
     memory_barrier();
     if (add) {
         _tile_loadd(0, sums, 64);
@@ -169,6 +183,7 @@ inline void product(const RowTiles* rows, const uint8_t* queries, size_t query_s
     const uint8_t* y = queries + query_step;
     const uint8_t *pa = a.data, *pb = b.data;
     for (size_t t = 0; t < a.count; ++t, x += kTile, y += kTile, pa += a.step, pb += b.step) {
+        ahead.fetch();
         if constexpr (is_signed) {
             NESTBIT_STEP(_tile_dpbssd, pa, a.stride, pb, b.stride, x, y)
         } else {
@@ -217,6 +232,11 @@ void score_rows(const RowBlock& rows, size_t first, const QueryTile& queries, bo
                 size_t tiles, uint8_t* scratch, int32_t* out, size_t ld) {
     int32_t* sums = reinterpret_cast<int32_t*>(scratch);
     const size_t step = tiles * kTile;
+    const size_t steps = tiles * ((queries.count + 2 * kSide - 1) / (2 * kSide));
+    const bool in_place = rows.width >= 64 && make == bytes_tiles;
+    const size_t lines = in_place ? 2 * kSide * tiles / steps : 0;
+    Ahead ahead{reinterpret_cast<uintptr_t>(rows.data) +
+                    (first + 2 * kSide) * static_cast<uintptr_t>(rows.stride), lines};
     for (size_t from = 0; from < tiles; from += kChunk) {
         const size_t here = tiles - from < kChunk ? tiles - from : kChunk;
         RowTiles groups[R];
@@ -228,9 +248,9 @@ void score_rows(const RowBlock& rows, size_t first, const QueryTile& queries, bo
             const uint8_t* packed = queries.packed + q / kSide * step + from * kTile;
             int32_t* to = sums + q / (2 * kSide) * 1024;
             if (queries.count - q > kSide) {
-                product<is_signed, R, 2>(groups, packed, step, from > 0, to);
+                product<is_signed, R, 2>(groups, packed, step, from > 0, ahead, to);
             } else {
-                product<is_signed, R, 1>(groups, packed, step, from > 0, to);
+                product<is_signed, R, 1>(groups, packed, step, from > 0, ahead, to);
             }
         }
     }
@@ -262,10 +282,11 @@ void score(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
 const KernelTable kAmx = {
     .name = "amx",
     .score = {score<Op::hamming, false, bits_tiles>, score<Op::bits, false, bits_tiles>,
-              score<Op::bytes_i8, true, bytes_tiles>, score<Op::bytes_u8, false, bytes_tiles>},
+              score<Op::bytes_i8, true, bytes_tiles>, score<Op::bytes_u8, false, bytes_tiles>,
+              avx512::cells},
     .select = avx512::select,
     .rescore = {avx512::rescore_bits, avx512::rescore_i8, avx512::rescore_u8, avx512::rescore_f16,
-                avx512::rescore_bf16, avx512::rescore_f32},
+                avx512::rescore_bf16, avx512::rescore_f32, avx512::rescore_cells},
     .read = avx512::read,
     .pack_from = kPackFrom,
     .packed_bytes = packed_bytes,

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "../kernels.h"
+#include "avx2_cells.h"
 #include "avx2_float.h"
 #include "target.h"
 
@@ -149,14 +150,22 @@ void bits(const RowBlock& rows, const QueryTile& queries, uint8_t*, int32_t* out
     }
 }
 
-size_t select(const int32_t* dots, size_t count, float scale, const float* bias, float threshold,
+size_t select(const int32_t* dots, size_t count, const Scoring& scoring, float threshold,
               uint32_t first_row, uint64_t* keys) {
-    const __m256 scales = _mm256_set1_ps(scale), limit = _mm256_set1_ps(threshold);
+    const __m256 scale = _mm256_set1_ps(scoring.scale), base = _mm256_set1_ps(scoring.base);
+    const __m256 limit = _mm256_set1_ps(threshold);
     size_t found = 0, r = 0;
     for (; r + 8 <= count; r += 8) {
         const __m256 dot = _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const V*>(dots + r)));
-        __m256 score = _mm256_mul_ps(dot, scales);
-        if (bias) score = _mm256_add_ps(score, _mm256_loadu_ps(bias + r));
+        __m256 score = _mm256_add_ps(_mm256_mul_ps(dot, scale), base);
+        if (scoring.row_scale) {
+            score = _mm256_mul_ps(score, _mm256_loadu_ps(scoring.row_scale + r));
+        }
+        if (scoring.row_scale_half) {
+            const auto* half = reinterpret_cast<const __m128i*>(scoring.row_scale_half + r);
+            score = _mm256_mul_ps(score, _mm256_cvtph_ps(_mm_loadu_si128(half)));
+        }
+        if (scoring.row_bias) score = _mm256_add_ps(score, _mm256_loadu_ps(scoring.row_bias + r));
         score = _mm256_add_ps(score, _mm256_setzero_ps());  // turns -0 into 0
         int taken = _mm256_movemask_ps(_mm256_cmp_ps(score, limit, _CMP_NLE_UQ));
         if (!taken) continue;
@@ -169,8 +178,7 @@ size_t select(const int32_t* dots, size_t count, float scale, const float* bias,
                             static_cast<uint32_t>(~row);
         }
     }
-    const float* rest = bias ? bias + r : nullptr;
-    return found + kScalar.select(dots + r, count - r, scale, rest, threshold,
+    return found + kScalar.select(dots + r, count - r, scoring.from(r), threshold,
                                   first_row + static_cast<uint32_t>(r), keys + found);
 }
 
@@ -190,10 +198,10 @@ uint64_t read(const uint8_t* data, size_t size) {
 
 const KernelTable kAvx2 = {
     .name = "avx2",
-    .score = {hamming, bits, bytes<true>, bytes<false>},
+    .score = {hamming, bits, bytes<true>, bytes<false>, avx2::cells},
     .select = select,
     .rescore = {avx2::rescore_bits, avx2::rescore_i8, avx2::rescore_u8, avx2::rescore_f16,
-                avx2::rescore_bf16, avx2::rescore_f32},
+                avx2::rescore_bf16, avx2::rescore_f32, avx2::rescore_cells},
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -1,4 +1,5 @@
-// AVX-512 with VNNI and VPOPCNTDQ (Ice Lake, Zen 4 and later): top-k, reading, and the table.
+// AVX-512 with VNNI and VPOPCNTDQ (Ice Lake, Zen 4 and later; all have
+// VBMI): top-k, reading, and the table.
 #if defined(__x86_64__)
 
 #include "avx512.h"
@@ -7,9 +8,16 @@ NESTBIT_TARGET_BEGIN(NESTBIT_AVX512)
 
 namespace nestbit::avx512 {
 
-size_t select(const int32_t* dots, size_t count, float scale, const float* bias, float threshold,
-              uint32_t first_row, uint64_t* keys) {
-    const __m512 scales = _mm512_set1_ps(scale), limit = _mm512_set1_ps(threshold);
+namespace {
+
+enum class RowScale { none, f32, f16 };
+
+template <RowScale kind>
+inline size_t select_rows(const int32_t* dots, size_t count, const Scoring& scoring,
+                          float threshold, uint32_t first_row, uint64_t* keys) {
+    const __m512 scale = _mm512_set1_ps(scoring.scale), base = _mm512_set1_ps(scoring.base);
+    const __m512 limit = _mm512_set1_ps(threshold);
+    const float* bias = scoring.row_bias;
     const V sign = _mm512_set1_epi32(INT32_MIN);
     const V rows = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first_row)),
                                     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
@@ -19,8 +27,18 @@ size_t select(const int32_t* dots, size_t count, float scale, const float* bias,
         const auto valid = static_cast<__mmask16>(first_bytes(count - r));
         const __m512 dot = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(valid, dots + r));
         const __m512 shift = bias ? _mm512_maskz_loadu_ps(valid, bias + r) : _mm512_setzero_ps();
-        const __m512 sum = _mm512_add_ps(_mm512_mul_ps(dot, scales), shift);
-        const __m512 score = _mm512_add_ps(sum, _mm512_setzero_ps());  // turns -0 into 0
+        // As the base is not -0, this sum is not, nor its sum with the shift.
+        __m512 score = _mm512_add_ps(_mm512_mul_ps(dot, scale), base);
+        if constexpr (kind == RowScale::f32) {
+            score = _mm512_mul_ps(score, _mm512_maskz_loadu_ps(valid, scoring.row_scale + r));
+        } else if constexpr (kind == RowScale::f16) {
+            const __m256i half = _mm256_maskz_loadu_epi16(valid, scoring.row_scale_half + r);
+            score = _mm512_mul_ps(score, _mm512_cvtph_ps(half));
+        }
+        score = _mm512_add_ps(score, shift);
+        if constexpr (kind != RowScale::none) {
+            score = _mm512_add_ps(score, _mm512_setzero_ps());  // turns -0 into 0
+        }
         const __mmask16 taken = _mm512_mask_cmp_ps_mask(valid, score, limit, _CMP_NLE_UQ);
         if (!taken) continue;
         const V raw = _mm512_castps_si512(score);
@@ -35,6 +53,16 @@ size_t select(const int32_t* dots, size_t count, float scale, const float* bias,
         }
     }
     return found;
+}
+
+}  // namespace
+
+size_t select(const int32_t* dots, size_t count, const Scoring& scoring, float threshold,
+              uint32_t first_row, uint64_t* keys) {
+    const auto rows = scoring.row_scale        ? select_rows<RowScale::f32>
+                      : scoring.row_scale_half ? select_rows<RowScale::f16>
+                                               : select_rows<RowScale::none>;
+    return rows(dots, count, scoring, threshold, first_row, keys);
 }
 
 uint64_t read(const uint8_t* data, size_t size) {
@@ -90,10 +118,10 @@ void bytes(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
 
 const KernelTable kAvx512 = {
     .name = "avx512",
-    .score = {hamming, bits, bytes<true>, bytes<false>},
+    .score = {hamming, bits, bytes<true>, bytes<false>, avx512::cells},
     .select = avx512::select,
     .rescore = {avx512::rescore_bits, avx512::rescore_i8, avx512::rescore_u8, avx512::rescore_f16,
-                avx512::rescore_bf16, avx512::rescore_f32},
+                avx512::rescore_bf16, avx512::rescore_f32, avx512::rescore_cells},
     .read = avx512::read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -8,7 +8,7 @@
 #include "../kernels.h"
 #include "target.h"
 
-#define NESTBIT_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vpopcntdq,bmi2"
+#define NESTBIT_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq,bmi2"
 
 namespace nestbit::avx512 {
 
@@ -28,8 +28,13 @@ void bits_many(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch,
 void bytes_many(const RowBlock& rows, const QueryTile& queries, bool is_signed, uint8_t* scratch,
                 int32_t* out, size_t ld);
 
+// avx512_cells.cpp
+void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
+           size_t ld);
+void rescore_cells(const Candidates& rows, const float* weights, float* out);
+
 // avx512.cpp
-size_t select(const int32_t* dots, size_t count, float scale, const float* bias, float threshold,
+size_t select(const int32_t* dots, size_t count, const Scoring& scoring, float threshold,
               uint32_t first_row, uint64_t* keys);
 uint64_t read(const uint8_t* data, size_t size);
 

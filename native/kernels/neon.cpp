@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "../kernels.h"
+#include "neon_cells.h"
 #include "target.h"
 
 NESTBIT_TARGET_BEGIN(NESTBIT_DOTPROD)
@@ -126,22 +127,26 @@ void bits(const RowBlock& rows, const QueryTile& queries, uint8_t*, int32_t* out
     }
 }
 
-size_t select(const int32_t* dots, size_t count, float scale, const float* bias, float threshold,
+size_t select(const int32_t* dots, size_t count, const Scoring& scoring, float threshold,
               uint32_t first_row, uint64_t* keys) {
-    const float32x4_t scales = vdupq_n_f32(scale), limit = vdupq_n_f32(threshold);
+    const float32x4_t scale = vdupq_n_f32(scoring.scale), base = vdupq_n_f32(scoring.base);
+    const float32x4_t limit = vdupq_n_f32(threshold);
     size_t found = 0, r = 0;
     for (; r + 4 <= count; r += 4) {
-        float32x4_t score = vmulq_f32(vcvtq_f32_s32(vld1q_s32(dots + r)), scales);
-        if (bias) score = vaddq_f32(score, vld1q_f32(bias + r));
+        float32x4_t score = vaddq_f32(vmulq_f32(vcvtq_f32_s32(vld1q_s32(dots + r)), scale), base);
+        if (scoring.row_scale) score = vmulq_f32(score, vld1q_f32(scoring.row_scale + r));
+        if (scoring.row_scale_half) {
+            const float16x4_t half = vreinterpret_f16_u16(vld1_u16(scoring.row_scale_half + r));
+            score = vmulq_f32(score, vcvt_f32_f16(half));
+        }
+        if (scoring.row_bias) score = vaddq_f32(score, vld1q_f32(scoring.row_bias + r));
         score = vaddq_f32(score, vdupq_n_f32(0.0f));  // turns -0 into 0
         // All four at most the threshold: none is taken. A NaN threshold takes every row.
         if (vminvq_u32(vcleq_f32(score, limit)) != 0) continue;
-        const float* here = bias ? bias + r : nullptr;
-        found += kScalar.select(dots + r, 4, scale, here, threshold,
+        found += kScalar.select(dots + r, 4, scoring.from(r), threshold,
                                 first_row + static_cast<uint32_t>(r), keys + found);
     }
-    const float* rest = bias ? bias + r : nullptr;
-    return found + kScalar.select(dots + r, count - r, scale, rest, threshold,
+    return found + kScalar.select(dots + r, count - r, scoring.from(r), threshold,
                                   first_row + static_cast<uint32_t>(r), keys + found);
 }
 
@@ -233,10 +238,11 @@ uint64_t read(const uint8_t* data, size_t size) {
 
 const KernelTable kNeon = {
     .name = "neon",
-    .score = {hamming, bits, bytes<true>, bytes<false>},
+    .score = {hamming, bits, bytes<true>, bytes<false>, neon::cells},
     .select = select,
     .rescore = {rescore<Element::bits>, rescore<Element::i8>, rescore<Element::u8>,
-                rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>},
+                rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
+                neon::rescore_cells},
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -41,6 +41,14 @@ int32_t bytes_dot(const uint8_t* row, const int8_t* weights, size_t width) {
     return dot;
 }
 
+int32_t cells_sum(const uint8_t* row, const uint8_t* tables, size_t width) {
+    int32_t sum = 0;
+    for (size_t j = 0; j < width; ++j) {
+        sum += tables[low_table(j) + (row[j] & 15)] + tables[high_table(j) + (row[j] >> 4)];
+    }
+    return sum;
+}
+
 template <auto dot, typename Q>
 void score(const RowBlock& rows, const QueryTile& queries, uint8_t*, int32_t* out, size_t ld) {
     for (size_t q = 0; q < queries.count; ++q) {
@@ -52,20 +60,6 @@ void score(const RowBlock& rows, const QueryTile& queries, uint8_t*, int32_t* ou
     }
 }
 
-size_t select(const int32_t* dots, size_t count, float scale, const float* bias, float threshold,
-              uint32_t first_row, uint64_t* keys) {
-    size_t found = 0;
-    for (size_t r = 0; r < count; ++r) {
-        float score = scale * static_cast<float>(dots[r]);
-        if (bias) score += bias[r];
-        score += 0.0f;  // turns -0 into 0, so that equal scores have equal keys
-        if (score <= threshold) continue;
-        const uint64_t high = ordered_bits(std::bit_cast<uint32_t>(score));
-        keys[found++] = high << 32 | static_cast<uint32_t>(~(first_row + static_cast<uint32_t>(r)));
-    }
-    return found;
-}
-
 float half_to_float(uint16_t half) {
     const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
     const uint32_t rest = half & 0x7fffu;
@@ -73,6 +67,22 @@ float half_to_float(uint16_t half) {
     if (rest >= 0x0400u) return std::bit_cast<float>(sign | ((rest << 13) + 0x38000000u));
     const float tiny = static_cast<float>(rest) * 0x1p-24f;  // subnormal: exact
     return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(tiny));
+}
+
+size_t select(const int32_t* dots, size_t count, const Scoring& scoring, float threshold,
+              uint32_t first_row, uint64_t* keys) {
+    size_t found = 0;
+    for (size_t r = 0; r < count; ++r) {
+        float score = scoring.scale * static_cast<float>(dots[r]) + scoring.base;
+        if (scoring.row_scale) score *= scoring.row_scale[r];
+        if (scoring.row_scale_half) score *= half_to_float(scoring.row_scale_half[r]);
+        if (scoring.row_bias) score += scoring.row_bias[r];
+        score += 0.0f;  // turns -0 into 0, so that equal scores have equal keys
+        if (score <= threshold) continue;
+        const uint64_t high = ordered_bits(std::bit_cast<uint32_t>(score));
+        keys[found++] = high << 32 | static_cast<uint32_t>(~(first_row + static_cast<uint32_t>(r)));
+    }
+    return found;
 }
 
 template <Element e>
@@ -101,6 +111,11 @@ float row_dot(const uint8_t* row, const float* weights, size_t values) {
         for (size_t b = 0; b < values; ++b) {
             for (int i = 0; i < 8; ++i) sums[i] += (row[b] >> i) & 1 ? weights[8 * b + i] : 0.0f;
         }
+    } else if constexpr (e == Element::cells) {
+        for (size_t j = 0; j < values; ++j, weights += 32) {
+            sums[2 * j % 8] += weights[row[j] & 15];
+            sums[2 * j % 8 + 1] += weights[16 + (row[j] >> 4)];
+        }
     } else {
         for (size_t d = 0; d < values; ++d) sums[d % 8] += weights[d] * value_at<e>(row, d);
     }
@@ -127,10 +142,12 @@ uint64_t read(const uint8_t* data, size_t size) {
 const KernelTable kScalar = {
     .name = "scalar",
     .score = {score<hamming_distance, uint8_t>, score<bits_dot, int8_t>,
-              score<bytes_dot<int8_t>, int8_t>, score<bytes_dot<uint8_t>, int8_t>},
+              score<bytes_dot<int8_t>, int8_t>, score<bytes_dot<uint8_t>, int8_t>,
+              score<cells_sum, uint8_t>},
     .select = select,
     .rescore = {rescore<Element::bits>, rescore<Element::i8>, rescore<Element::u8>,
-                rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>},
+                rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
+                rescore<Element::cells>},
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -46,6 +46,21 @@ def bytes_scan(
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """The k rows of largest scale * dot(weights, row) + bias."""
 
+def cells_scan(
+    rows: numpy.typing.NDArray[numpy.uint8],
+    tables: numpy.typing.NDArray[numpy.uint8],
+    k: int,
+    scales: numpy.typing.NDArray[numpy.float32] | None,
+    bases: numpy.typing.NDArray[numpy.float32] | None,
+    row_scale: numpy.typing.NDArray[Any] | None,
+    row_bias: numpy.typing.NDArray[numpy.float32] | None,
+    threads: int,
+    isa: str = "",
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The k rows of largest row scale * (scale * sum(tables at the row's cells) + base) + bias.
+    """
+
 def bits_rescore(
     rows: numpy.typing.NDArray[numpy.uint8],
     ids: numpy.typing.NDArray[numpy.int64],
@@ -54,6 +69,15 @@ def bits_rescore(
     isa: str = "",
 ) -> numpy.typing.NDArray[numpy.float32]:
     """Sum of the weights of the ones of the rows that ids pick."""
+
+def cells_rescore(
+    rows: numpy.typing.NDArray[numpy.uint8],
+    ids: numpy.typing.NDArray[numpy.int64],
+    tables: numpy.typing.NDArray[numpy.float32],
+    threads: int,
+    isa: str = "",
+) -> numpy.typing.NDArray[numpy.float32]:
+    """Sum of the tables' values at the cells of the rows that ids pick."""
 
 def rescore(
     rows: numpy.typing.NDArray[Any],
@@ -65,6 +89,9 @@ def rescore(
     """
     Dot products of the weights with the rows that ids pick; uint16 rows are bfloat16.
     """
+
+def all_finite(values: numpy.typing.NDArray[Any]) -> bool:
+    """Whether float16 or float32 values hold neither NaN nor infinity."""
 
 def read_bytes(data: numpy.typing.NDArray[numpy.uint8], isa: str = "") -> int:
     """

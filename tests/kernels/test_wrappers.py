@@ -19,6 +19,9 @@ BITS = random_bits(RNG, 300, 61)
 BYTES = random_bytes(RNG, 300, 61, np.int8)
 WEIGHTS = random_weights(RNG, 5, 61)
 SCALES, BIAS = random_factors(RNG, 5), random_factors(RNG, 300)
+CELLS = random_bytes(RNG, 300, 9, np.uint8)
+TABLES = RNG.integers(0, 256, (5, 18, 16), dtype=np.uint8)
+FLOAT_TABLES = RNG.normal(size=(5, 18, 16)).astype(np.float32)
 FLOAT_WEIGHTS = RNG.normal(size=(5, 61)).astype(np.float32)
 IDS = RNG.integers(0, 300, (5, 40))
 
@@ -30,6 +33,13 @@ def test_scans_equal_the_oracle():
         ("bits_scan", (BITS, WEIGHTS, 7), {"scales": SCALES, "row_bias": BIAS}),
         ("bytes_scan", (BYTES, WEIGHTS, 7), {"scales": SCALES}),
         ("bytes_scan", (BYTES.view(np.uint8), WEIGHTS, 7), {"row_bias": BIAS}),
+        ("cells_scan", (CELLS, TABLES, 7), {}),
+        ("cells_scan", (CELLS, TABLES, 7), {"scales": SCALES, "row_scale": BIAS}),
+        (
+            "cells_scan",
+            (CELLS, TABLES[:, ::-1], 7),
+            {"bases": SCALES, "row_scale": BIAS.astype(np.float16), "row_bias": BIAS},
+        ),
     ]
     for name, args, options in cases:
         got = getattr(kernels, name)(*args, **options)
@@ -54,6 +64,35 @@ def test_rescoring_agrees_with_the_oracle():
         got = getattr(kernels, name)(rows, IDS, FLOAT_WEIGHTS, threads=2)
         expected = getattr(reference, name)(rows, IDS, FLOAT_WEIGHTS)
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3, err_msg=name)
+
+
+def test_rescoring_cells_agrees_with_the_oracle():
+    got = kernels.cells_rescore(CELLS, IDS, FLOAT_TABLES, threads=2)
+    expected = reference.cells_rescore(CELLS, IDS, FLOAT_TABLES)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_cells_are_the_low_half_of_a_byte_and_then_the_high_half():
+    tables = np.zeros((1, 4, 16), np.uint8)
+    tables[0, [0, 1, 2, 3], [1, 2, 3, 4]] = [10, 20, 30, 40]
+    rows = np.array([[0x21, 0x43], [0x12, 0x34]], np.uint8)
+    for module in (kernels, reference):
+        ids, scores = module.cells_scan(rows, tables, 2)
+        assert ids.tolist() == [[0, 1]]
+        assert scores.tolist() == [[100.0, 0.0]]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 4095, 4096, 9999])
+def test_one_value_that_is_not_finite_is_found_anywhere(dtype, bad, at):
+    values = np.full(10_000, np.finfo(dtype).max, dtype)
+    values[1::2] *= -1
+    rows = np.zeros((10_000, 1), np.uint8)
+    kernels.cells_scan(rows, TABLES[:, :2], 1, row_scale=values)
+    values[at] = bad
+    with pytest.raises(InputError, match=f"row_scale hold NaN or infinity at {at}"):
+        kernels.cells_scan(rows, TABLES[:, :2], 1, row_scale=values)
 
 
 def test_no_queries_give_empty_results_and_read_only_rows_are_fine():
@@ -98,6 +137,32 @@ BAD = {
     ),
     "too many dimensions": (
         lambda: kernels.bytes_scan(np.zeros((2, 65537), np.int8), np.zeros((1, 65537), np.int8), 1),
+        "65536",
+    ),
+    "tables of another width": (
+        lambda: kernels.cells_scan(CELLS, TABLES[:, :17], 1),
+        r"\(m, 18, 16\)",
+    ),
+    "tables of eight values": (lambda: kernels.cells_scan(CELLS, TABLES[:, :, :8], 1), "16"),
+    "float tables to scan": (lambda: kernels.cells_scan(CELLS, FLOAT_TABLES, 1), "uint8"),
+    "byte tables to rescore": (lambda: kernels.cells_rescore(CELLS, IDS, TABLES), "float32"),
+    "a NaN table": (
+        lambda: kernels.cells_rescore(CELLS, IDS, FLOAT_TABLES * np.float32(np.nan)),
+        "NaN",
+    ),
+    "signed cells": (lambda: kernels.cells_scan(CELLS.view(np.int8), TABLES, 1), "uint8"),
+    "a float64 row scale": (
+        lambda: kernels.cells_scan(CELLS, TABLES, 1, row_scale=BIAS.astype(float)),
+        "float16 or float32",
+    ),
+    "a row scale per query": (
+        lambda: kernels.cells_scan(CELLS, TABLES, 1, row_scale=SCALES),
+        r"shape \(300,\)",
+    ),
+    "too many cells": (
+        lambda: kernels.cells_scan(
+            np.zeros((2, 32769), np.uint8), np.zeros((1, 65538, 16), np.uint8), 1
+        ),
         "65536",
     ),
     "threads of zero": (lambda: kernels.hamming_scan(BITS, BITS[:1], 1, threads=0), "threads"),

@@ -79,9 +79,52 @@ int32_t naive_score(Op op, const uint8_t* row, const uint8_t* query, size_t dim)
             case Op::bits: sum += bit_of(row, d) * weight; break;
             case Op::bytes_i8: sum += static_cast<int8_t>(row[d]) * weight; break;
             case Op::bytes_u8: sum += row[d] * weight; break;
+            case Op::cells: sum += query[16 * d + (d % 2 ? row[d / 2] >> 4 : row[d / 2] & 15)]; break;
         }
     }
     return sum;
+}
+
+float half_value(uint16_t half) {
+    const int exponent = half >> 10 & 31;
+    const float fraction = static_cast<float>(half & 1023);
+    const float size = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
+    return half >> 15 ? -size : size;
+}
+
+// What a score is made of besides the sums; only cells have a base and a row scale.
+struct Terms {
+    std::vector<float> scales, bases, row_scale, row_bias;
+    std::vector<uint16_t> row_scale_half;
+
+    Terms(Op op, size_t n, size_t m, size_t kind) {
+        std::normal_distribution<float> normal;
+        const auto fill = [&](std::vector<float>& to, size_t size) {
+            to.resize(size);
+            for (auto& x : to) x = normal(random_engine);
+        };
+        fill(scales, m);
+        if (op == Op::hamming) std::fill(scales.begin(), scales.end(), -1.0f);
+        if (op != Op::hamming) fill(row_bias, n);
+        if (op != Op::cells) return;
+        if (kind % 2) fill(bases, m);
+        if (kind % 3 == 1) fill(row_scale, n);
+        if (kind % 3 == 2) row_scale_half.resize(n);
+        for (auto& x : row_scale_half) x = static_cast<uint16_t>(random_engine() & 0xbfffu);
+    }
+    float score(int32_t dot, size_t q, size_t r) const {
+        volatile float score = scales[q] * static_cast<float>(dot);
+        if (!bases.empty()) score = score + bases[q];
+        if (!row_scale.empty()) score = score * row_scale[r];
+        if (!row_scale_half.empty()) score = score * half_value(row_scale_half[r]);
+        if (!row_bias.empty()) score = score + row_bias[r];
+        return score + 0.0f;
+    }
+};
+
+template <typename T>
+const T* or_null(const std::vector<T>& values) {
+    return values.empty() ? nullptr : values.data();
 }
 
 struct Hit {
@@ -91,13 +134,11 @@ struct Hit {
 };
 
 std::vector<Hit> naive_best(Op op, const Matrix& rows, const Matrix& queries, size_t q, size_t dim,
-                            size_t k, const float* scales, const float* bias) {
+                            size_t k, const Terms& terms) {
     std::vector<Hit> hits;
     for (size_t r = 0; r < rows.count; ++r) {
         const int32_t dot = naive_score(op, rows.row(r), queries.row(q), dim);
-        volatile float product = (op == Op::hamming ? -1.0f : scales[q]) * static_cast<float>(dot);
-        volatile float sum = product + (op == Op::hamming ? 0.0f : bias[r]);
-        hits.push_back({sum + 0.0f, r});
+        hits.push_back({terms.score(dot, q, r), r});
     }
     std::stable_sort(hits.begin(), hits.end(),
                      [](const Hit& a, const Hit& b) { return a.score > b.score; });
@@ -109,10 +150,12 @@ void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, 
                size_t threads, size_t gap) {
     const bool packed = op == Op::hamming || op == Op::bits;
     const size_t width = packed ? (dim + 7) / 8 : dim;
-    const size_t length = op == Op::hamming ? width : dim;
-    const size_t compared = op == Op::hamming ? 8 * width : dim;
+    const size_t length = op == Op::hamming ? width : op == Op::cells ? 32 * width : dim;
+    const size_t compared = op == Op::hamming ? 8 * width : op == Op::cells ? 2 * width : dim;
     Matrix rows(n, width, width + gap), queries(m, length, length + gap);
-    if (op != Op::hamming) {
+    if (op == Op::cells) {
+        if (m > 1) std::fill_n(queries.row(m - 1), length, uint8_t{255});
+    } else if (op != Op::hamming) {
         for (size_t q = 0; q < m; ++q) {
             for (size_t d = 0; d < length; ++d) {
                 if (queries.row(q)[d] == 128) queries.row(q)[d] = 129;  // -128 is not a weight
@@ -121,22 +164,20 @@ void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, 
         if (n > 1) std::fill_n(rows.row(n - 1), width, uint8_t{128});
         if (m > 1) std::fill_n(queries.row(m - 1), length, uint8_t{129});
     }
-    std::vector<float> scales(m), bias(n);
-    std::normal_distribution<float> normal;
-    for (auto& x : scales) x = normal(random_engine);
-    for (auto& x : bias) x = normal(random_engine);
+    const Terms terms(op, n, m, dim + n);
     std::vector<std::vector<Hit>> found(m);
     const ScanRequest request{op, rows.rows(),
                               {queries.block.get(), static_cast<ptrdiff_t>(length + gap), m, length},
-                              k, scales.data(), op == Op::hamming ? nullptr : bias.data(), threads};
+                              k, or_null(terms.scales), or_null(terms.bases),
+                              or_null(terms.row_scale), or_null(terms.row_scale_half),
+                              or_null(terms.row_bias), threads};
     scan(table, request,
          [&](size_t q, const uint64_t* keys) {
              for (size_t i = 0; i < k; ++i) found[q].push_back({score_of(keys[i]), row_of(keys[i])});
          },
          [] {});
     for (size_t q = 0; q < m; ++q) {
-        const auto expected =
-            naive_best(op, rows, queries, q, compared, k, scales.data(), bias.data());
+        const auto expected = naive_best(op, rows, queries, q, compared, k, terms);
         if (found[q] == expected) continue;
         const std::string sizes = " n=" + std::to_string(n) + " m=" + std::to_string(m) +
                                   " dim=" + std::to_string(dim) + " k=" + std::to_string(k) +
@@ -144,13 +185,6 @@ void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, 
         check(false, std::string(table.name) + " scan op " + std::to_string(static_cast<int>(op)) + sizes);
         return;
     }
-}
-
-float half_value(uint16_t half) {
-    const int exponent = half >> 10 & 31;
-    const float fraction = static_cast<float>(half & 1023);
-    const float size = exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
-    return half >> 15 ? -size : size;
 }
 
 double naive_value(Element element, const uint8_t* row, size_t d) {
@@ -163,6 +197,7 @@ double naive_value(Element element, const uint8_t* row, size_t d) {
         case Element::f16: std::memcpy(&half, row + 2 * d, 2); return half_value(half);
         case Element::bf16: std::memcpy(reinterpret_cast<uint8_t*>(&value) + 2, row + 2 * d, 2); return value;
         case Element::f32: std::memcpy(&value, row + 4 * d, 4); return value;
+        case Element::cells: break;  // has no weights but tables
     }
     return 0;
 }
@@ -206,6 +241,32 @@ void test_rescore(const KernelTable& table, Element element, size_t n, size_t m,
     }
 }
 
+void test_rescore_cells(const KernelTable& table, size_t n, size_t m, size_t c, size_t width,
+                        size_t gap) {
+    Matrix rows(n, width, width + gap);
+    const size_t size = 32 * width;
+    std::normal_distribution<float> normal;
+    std::vector<float> tables(m * size), out(m * c, -1.0f);
+    std::vector<int64_t> ids(m * c);
+    for (auto& x : tables) x = normal(random_engine);
+    for (auto& id : ids) id = static_cast<int64_t>(random_engine() % n);
+    rescore(table, {Element::cells, rows.block.get(), static_cast<ptrdiff_t>(rows.stride), width,
+                    ids.data(), m, c, tables.data(), size, 2}, out.data());
+    for (size_t i = 0; i < m * c; ++i) {
+        const uint8_t* row = rows.row(static_cast<size_t>(ids[i]));
+        double sum = 0;
+        for (size_t j = 0; j < width; ++j) {
+            const float* low = tables.data() + i / c * size + 32 * j;
+            sum += low[row[j] & 15];
+            sum += low[16 + (row[j] >> 4)];
+        }
+        if (std::abs(sum - out[i]) <= 1e-5 * static_cast<double>(width) + 1e-6) continue;
+        check(false, std::string(table.name) + " rescore cells width=" + std::to_string(width) +
+                         " got " + std::to_string(out[i]) + " not " + std::to_string(sum));
+        return;
+    }
+}
+
 void test_read(const KernelTable& table, size_t size) {
     const Block block(size);
     uint64_t sum = 0;
@@ -222,7 +283,7 @@ void test_table(const KernelTable& table) {
         for (const size_t n : counts) {
             const size_t m = queries[i++ % std::size(queries)];
             const size_t k = i % 3 ? 1 + i % n : n;
-            for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8}) {
+            for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells}) {
                 test_scan(table, op, n, m, dim, k, 1 + i % 2, i % 4 * 3);
             }
         }
@@ -230,10 +291,11 @@ void test_table(const KernelTable& table) {
                                 Element::bf16, Element::f32}) {
             test_rescore(table, e, 9, 3, 11, dim, i++ % 3 * 5);
         }
+        test_rescore_cells(table, 9, 3, 1 + i % 40, dim, i % 3 * 5);
     }
     for (const size_t m : {1, 20, 300}) {
-        for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8}) {
-            test_scan(table, op, 40, m, 4000, 3, 2, 1);
+        for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells}) {
+            test_scan(table, op, 40, m, op == Op::cells ? 700 : 4000, 3, 2, 1);
         }
     }
     for (size_t size = 0; size < 600; size += 1 + size / 9) test_read(table, size);

@@ -1,7 +1,8 @@
 """The scans and rescorings every search is made of, checked here and run natively.
 
 Rows are ``(n, width)`` arrays, possibly views with a row stride (``codes[:, :width]``). Packed
-bits are in `numpy.packbits` order. Results are best first; ties go to the smaller id. Every
+bits are in `numpy.packbits` order. Cells have four bits: byte j of a row holds cell 2j in its low
+half and cell 2j + 1 in its high half. Results are best first; ties go to the smaller id. Every
 function releases the GIL and uses ``threads`` threads, by default the CPUs this process may
 use or the environment variable ``NESTBIT_THREADS``.
 """
@@ -28,13 +29,16 @@ __all__ = [
     "bits_scan",
     "bytes_rescore",
     "bytes_scan",
+    "cells_rescore",
+    "cells_scan",
     "default_threads",
     "floats_rescore",
     "hamming_scan",
     "isa",
 ]
 
-MAX_DIM = 65536  # 255 * 127 * 65536 < 2**31: no int32 sum of a scan can overflow
+# 255 * 127 * 65536 < 2**31: no int32 sum of a scan can overflow, nor can that of 65536 cells.
+MAX_DIM = 65536
 _MAX_ROWS = 2**32 - 1
 
 
@@ -104,6 +108,38 @@ def bytes_scan(
     return _native.bytes_scan(rows, weights, k, scales, row_bias, _threads(threads))
 
 
+def cells_scan(
+    rows: Any,
+    tables: Any,
+    k: int,
+    *,
+    scales: Any = None,
+    bases: Any = None,
+    row_scale: Any = None,
+    row_bias: Any = None,
+    threads: int | None = None,
+) -> tuple[Ids, Floats]:
+    """Return ids and scores, both (m, k), of the k rows whose cells look up the largest sums.
+
+    score = row_scale_r * (scale_q * sum_c table_qc[cell_rc] + base_q) + row_bias_r, the sum
+    exact, the rest float32, rounded after every operation. ``rows`` (n, width) and ``tables``
+    (m, 2 * width, 16) are uint8; ``scales`` and ``bases`` (m,) and ``row_bias`` (n,) float32,
+    by default 1, 0 and 0; ``row_scale`` (n,) float16 or float32, by default 1. Raises
+    `InputError` for another dtype or shape, more than 65,536 cells, or k outside 1..n.
+    """
+    rows = _matrix(rows, "rows", np.uint8)
+    tables = _tables(tables, np.uint8, rows.shape[1])
+    _check_size(rows, 2 * rows.shape[1])
+    k = check_k(k, len(rows))
+    scales = _factors(scales, "scales", len(tables))
+    bases = _factors(bases, "bases", len(tables))
+    row_scale = _factors(row_scale, "row_scale", len(rows), np.float16, np.float32)
+    row_bias = _factors(row_bias, "row_bias", len(rows))
+    return _native.cells_scan(
+        rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads)
+    )
+
+
 def bits_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = None) -> Floats:
     """Return (m, c) sums of the float32 weights (m, dim) of the ones of the rows ids picks.
 
@@ -127,6 +163,20 @@ def bytes_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = No
     rows = _matrix(rows, "rows", np.int8, np.uint8)
     weights = _float_weights(weights, columns=rows.shape[1])
     return _native.rescore(rows, _ids(ids, len(weights), len(rows)), weights, _threads(threads))
+
+
+def cells_rescore(rows: Any, ids: Any, tables: Any, *, threads: int | None = None) -> Floats:
+    """Return (m, c) sums of the tables' values at the cells of the rows ids picks.
+
+    ``rows`` (n, width) are uint8, ``tables`` (m, 2 * width, 16) float32, ``ids`` (m, c) int64.
+    Raises `InputError` for another dtype or shape, or an id outside 0..n-1.
+    """
+    rows = _matrix(rows, "rows", np.uint8)
+    tables = _tables(tables, np.float32, rows.shape[1])
+    if not _native.all_finite(tables.reshape(-1)):
+        query = int(np.argwhere(~np.isfinite(tables))[0, 0])
+        raise InputError(f"tables hold NaN or infinity for query {query}")
+    return _native.cells_rescore(rows, _ids(ids, len(tables), len(rows)), tables, _threads(threads))
 
 
 def floats_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = None) -> Floats:
@@ -209,17 +259,29 @@ def _float_weights(x: Any, *, columns: int | None = None) -> Floats:
     return weights
 
 
-def _factors(x: Any, name: str, n: int) -> Floats | None:
+def _tables(x: Any, dtype: type, width: int) -> NDArray[Any]:
+    tables = np.asarray(x)
+    if tables.dtype != dtype or tables.ndim != 3 or tables.shape[1:] != (2 * width, 16):
+        raise InputError(
+            f"tables must be a {np.dtype(dtype).name} array of shape (m, {2 * width}, 16) "
+            f"for rows of {width} bytes, got {tables.dtype} of shape {tables.shape}"
+        )
+    return np.ascontiguousarray(tables)
+
+
+def _factors(x: Any, name: str, n: int, *dtypes: type) -> NDArray[Any] | None:
     if x is None:
         return None
     array = np.asarray(x)
-    if array.dtype != np.float32 or array.shape != (n,):
+    allowed = [np.dtype(dtype) for dtype in dtypes or (np.float32,)]
+    if array.dtype not in allowed or array.shape != (n,):
+        known = " or ".join(dtype.name for dtype in allowed)
         raise InputError(
-            f"{name} must be a float32 array of shape ({n},), "
+            f"{name} must be a {known} array of shape ({n},), "
             f"got {array.dtype} of shape {array.shape}"
         )
     array = np.ascontiguousarray(array)
-    if not np.isfinite(array).all():
+    if not _native.all_finite(array):
         raise InputError(f"{name} hold NaN or infinity at {int(np.argmin(np.isfinite(array)))}")
     return array
 

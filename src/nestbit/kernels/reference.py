@@ -54,6 +54,26 @@ def bytes_scan(
     return _best(weights.astype(np.int64) @ rows.T.astype(np.int64), k, scales, row_bias)
 
 
+def cells_scan(
+    rows: Bytes,
+    tables: NDArray[np.uint8],
+    k: int,
+    *,
+    scales: Floats | None = None,
+    bases: Floats | None = None,
+    row_scale: NDArray[Any] | None = None,
+    row_bias: Floats | None = None,
+    threads: int | None = None,
+) -> tuple[Ids, Floats]:
+    """Return the k rows whose cells look up the largest sums; see `nestbit.kernels`."""
+    del threads
+    cells = _cells(rows)
+    columns = np.arange(cells.shape[1])
+    sums = [table[columns, cells].sum(axis=1, dtype=np.int64) for table in tables]
+    dots = np.array(sums, dtype=np.int64).reshape(len(tables), len(rows))
+    return _best(dots, k, scales, row_bias, bases=bases, row_scale=row_scale)
+
+
 def bits_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None = None) -> Floats:
     """Return the weighted sums of the ones of the chosen rows; see `nestbit.kernels`."""
     del threads
@@ -66,6 +86,18 @@ def bytes_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None
     return _rescore(rows, ids, weights)
 
 
+def cells_rescore(rows: Bytes, ids: Ids, tables: Floats, *, threads: int | None = None) -> Floats:
+    """Return the sums of the tables at the cells of the chosen rows; see `nestbit.kernels`."""
+    del threads
+    cells = _cells(rows)
+    columns = np.arange(cells.shape[1])
+    sums = [
+        table[columns, cells[chosen]].sum(axis=1, dtype=np.float64)
+        for table, chosen in zip(tables, ids, strict=True)
+    ]
+    return np.array(sums, dtype=np.float32).reshape(ids.shape)
+
+
 def floats_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None = None) -> Floats:
     """Return the dot products with the chosen rows; see `nestbit.kernels`."""
     del threads
@@ -74,13 +106,28 @@ def floats_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | Non
     return _rescore(rows, ids, weights)
 
 
+def _cells(rows: Bytes) -> Bytes:
+    """Return the cells of rows (n, width) as (n, 2 * width): the low half of a byte first."""
+    return np.stack([rows & 15, rows >> 4], axis=2).reshape(len(rows), -1)
+
+
 def _best(
-    dots: NDArray[np.int64], k: int, scales: Floats | None, row_bias: Floats | None
+    dots: NDArray[np.int64],
+    k: int,
+    scales: Floats | None,
+    row_bias: Floats | None,
+    *,
+    bases: Floats | None = None,
+    row_scale: NDArray[Any] | None = None,
 ) -> tuple[Ids, Floats]:
     with np.errstate(over="ignore"):
         scores = dots.astype(np.int32).astype(np.float32)
         if scales is not None:
             scores = scores * scales[:, None]
+        if bases is not None:
+            scores = scores + bases[:, None]
+        if row_scale is not None:
+            scores = scores * row_scale.astype(np.float32)
         if row_bias is not None:
             scores = scores + row_bias
     scores = scores + np.float32(0)  # -0 becomes 0

@@ -1,0 +1,12 @@
+// The AVX2 kernels of cells, for the table of avx2.cpp.
+#pragma once
+
+#include "../kernels.h"
+
+namespace nestbit::avx2 {
+
+void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
+           size_t ld);
+void rescore_cells(const Candidates& rows, const float* weights, float* out);
+
+}  // namespace nestbit::avx2

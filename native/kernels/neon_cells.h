@@ -1,0 +1,12 @@
+// The NEON kernels of cells, for the table of neon.cpp.
+#pragma once
+
+#include "../kernels.h"
+
+namespace nestbit::neon {
+
+void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
+           size_t ld);
+void rescore_cells(const Candidates& rows, const float* weights, float* out);
+
+}  // namespace nestbit::neon

@@ -1,0 +1,203 @@
+"""The scan of cells equals the NumPy oracle, bit for bit, on every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import ISAS, random_bytes, random_factors
+
+from nestbit import _native
+from nestbit.kernels import reference
+
+pytestmark = pytest.mark.parametrize("isa", ISAS)
+
+WIDTHS = [1, 2, 3, 5, 7, 8, 13, 16, 20, 31, 32, 33, 63, 64, 65, 100, 128, 129, 255, 256, 257, 512]
+ROWS = [1, 15, 16, 17, 63, 64, 65, 131, 1000]
+QUERIES = [1, 2, 3, 4, 5, 6, 7, 9, 16, 33, 65]
+
+
+def random_tables(rng, m, width):
+    return rng.integers(0, 256, (m, 2 * width, 16), dtype=np.uint8)
+
+
+def random_terms(rng, n, m, row_scale):
+    """Every factor of a score; the row scales hold zeros of both signs and subnormals."""
+    scale = random_factors(rng, n)
+    scale[::7], scale[3::7], scale[5::7] = 0.0, -0.0, 1e-40 if row_scale == np.float32 else 3e-8
+    return {
+        "scales": random_factors(rng, m),
+        "bases": random_factors(rng, m) * np.float32(1000),
+        "row_scale": None if row_scale is None else scale.astype(row_scale),
+        "row_bias": random_factors(rng, n),
+    }
+
+
+def assert_equals_the_oracle(isa, rows, tables, k, threads=1, **terms):
+    names = ("scales", "bases", "row_scale", "row_bias")
+    given_terms = [terms.get(name) for name in names]
+    got = _native.cells_scan(rows, tables, k, *given_terms, threads, isa=isa)
+    ids, scores = reference.cells_scan(rows, tables, k, **terms)
+    np.testing.assert_array_equal(got[0], ids)
+    bits = np.ascontiguousarray(got[1]).view(np.int32)
+    np.testing.assert_array_equal(bits, np.ascontiguousarray(scores).view(np.int32))
+
+
+@pytest.mark.parametrize("row_scale", [None, np.float16, np.float32])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_width_equals_the_oracle(isa, width, row_scale):
+    rng = np.random.default_rng(width)
+    for i, n in enumerate(ROWS):
+        m = QUERIES[(width + 3 * i) % len(QUERIES)]
+        rows, tables = random_bytes(rng, n, width, np.uint8), random_tables(rng, m, width)
+        terms = random_terms(rng, n, m, row_scale)
+        for k in sorted({1, min(n, 10), n}):
+            assert_equals_the_oracle(isa, rows, tables, k, **terms)
+
+
+@pytest.mark.parametrize("m", QUERIES)
+@pytest.mark.parametrize("n", ROWS)
+def test_every_count_of_rows_and_queries_equals_the_oracle(isa, n, m):
+    rng = np.random.default_rng([n, m])
+    for width in (1, 4, 9, 32, 40):
+        rows, tables = random_bytes(rng, n, width, np.uint8), random_tables(rng, m, width)
+        assert_equals_the_oracle(isa, rows, tables, n)
+
+
+@pytest.mark.parametrize("name", ["scales", "bases", "row_scale", "row_bias"])
+def test_each_term_may_come_alone(isa, name):
+    rng = np.random.default_rng(2)
+    rows, tables = random_bytes(rng, 100, 6, np.uint8), random_tables(rng, 5, 6)
+    terms = random_terms(rng, 100, 5, np.float16)
+    assert_equals_the_oracle(isa, rows, tables, 100, **{name: terms[name]})
+
+
+@pytest.mark.parametrize("m", [1, 2, 5])
+@pytest.mark.parametrize("width", [600, 32768])
+def test_the_largest_tables_do_not_saturate(isa, width, m):
+    rows = random_bytes(np.random.default_rng(m), 20, width, np.uint8)
+    tables = np.full((m, 2 * width, 16), 255, np.uint8)
+    assert_equals_the_oracle(isa, rows, tables, 20)
+    _, scores = _native.cells_scan(rows, tables, 1, None, None, None, None, 1, isa=isa)
+    assert (scores == np.float32(255 * 2 * width)).all()
+
+
+@pytest.mark.parametrize("m", [1, 3, 4])
+def test_each_cell_looks_in_its_own_table(isa, m):
+    # One cell of one row differs from zero; only its own table tells its value.
+    width = 70
+    for cell in range(2 * width):
+        rows = np.zeros((16, width), np.uint8)
+        rows[np.arange(16), cell // 2] = np.arange(16) << 4 * (cell % 2)
+        tables = np.zeros((m, 2 * width, 16), np.uint8)
+        tables[:, cell] = np.arange(16) * 10
+        got = _native.cells_scan(rows, tables, 16, None, None, None, None, 1, isa=isa)
+        np.testing.assert_array_equal(got[0], np.tile(np.arange(16)[::-1], (m, 1)))
+        np.testing.assert_array_equal(got[1], np.tile(np.arange(16)[::-1] * 10.0, (m, 1)))
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 20])
+def test_views_with_a_row_stride_are_read_in_place(isa, m):
+    rng = np.random.default_rng(m)
+    for n, width, offset in [(1, 3, 1), (70, 13, 5), (200, 65, 3), (33, 128, 7), (90, 24, 0)]:
+        whole = random_bytes(rng, n, width + 20, np.uint8)
+        rows = whole[:, offset : offset + width]
+        tables = random_tables(rng, m, width)
+        for view in (rows, rows[::-1], rows[::3]):
+            assert_equals_the_oracle(isa, view, tables, 1)
+        for prefix in (1, width // 2, width):
+            if prefix:
+                part = np.ascontiguousarray(tables[:, : 2 * prefix])
+                assert_equals_the_oracle(isa, whole[:, :prefix], part, n)
+
+
+@pytest.mark.parametrize("m", [1, 3, 20])
+def test_ties_go_to_the_smaller_id(isa, m):
+    rng = np.random.default_rng(m)
+    # Two megabytes of rows, so that several threads share them; few distinct scores.
+    rows = random_bytes(rng, 7, 64, np.uint8)[rng.integers(0, 7, 33_000)]
+    tables = random_tables(rng, m, 64)
+    ids, scores = reference.cells_scan(rows, tables, 3000)
+    for threads in (1, 2, 5):
+        for k in (1, 100, 3000):
+            got = _native.cells_scan(rows, tables, k, None, None, None, None, threads, isa=isa)
+            np.testing.assert_array_equal(got[0], ids[:, :k])
+            np.testing.assert_array_equal(got[1], scores[:, :k])
+
+
+@pytest.mark.parametrize("row_scale", [np.float16, np.float32])
+def test_zeros_of_both_signs_tie(isa, row_scale):
+    rows = np.zeros((40, 2), np.uint8)
+    sign = np.where(np.arange(40) % 2, -1, 1)
+    tables = np.ones((2, 4, 16), np.uint8)
+    bases = np.array([-0.0, 3.0], np.float32)
+    for bias in (None, (sign * np.float32(0)).astype(np.float32)):
+        ids, scores = _native.cells_scan(
+            rows, tables, 40, None, bases, (sign * 0.0).astype(row_scale), bias, 1, isa=isa
+        )
+        np.testing.assert_array_equal(ids, np.tile(np.arange(40), (2, 1)))
+        assert not np.signbit(scores).any()
+
+
+def test_every_float16_row_scale_is_widened_exactly(isa):
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    scale = every[np.isfinite(every)]
+    rows = np.zeros((len(scale), 1), np.uint8)
+    tables = np.full((1, 2, 16), 3, np.uint8)
+    assert_equals_the_oracle(isa, rows, tables, len(scale), row_scale=scale)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_shape_k_and_thread_count_gives_the_oracle_s_answer(isa, data):
+    n = data.draw(st.integers(1, 400), label="n")
+    m = data.draw(st.integers(0, 70), label="m")
+    width = data.draw(st.integers(1, 150), label="width")
+    k = data.draw(st.integers(1, n), label="k")
+    threads = data.draw(st.integers(1, 4), label="threads")
+    distinct = data.draw(st.integers(1, n), label="distinct rows")
+    row_scale = data.draw(st.sampled_from([None, np.float16, np.float32]), label="row scale")
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32), label="seed"))
+    pick = rng.integers(0, distinct, n)
+    terms = random_terms(rng, distinct, m, row_scale)
+    for name in ("row_scale", "row_bias"):
+        terms[name] = None if terms[name] is None else terms[name][pick]
+    rows = random_bytes(rng, distinct, width, np.uint8)[pick]
+    assert_equals_the_oracle(isa, rows, random_tables(rng, m, width), k, threads, **terms)
+
+
+def test_many_queries_in_several_passes_equal_the_oracle(isa):
+    rng = np.random.default_rng(5)
+    rows, tables = random_bytes(rng, 150, 512, np.uint8), random_tables(rng, 300, 512)
+    assert_equals_the_oracle(isa, rows, tables, 7, 3)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_rescoring_sums_the_float_tables(isa, width):
+    rng = np.random.default_rng(width)
+    whole = random_bytes(rng, 50, width + 9, np.uint8)
+    tables = rng.normal(size=(4, 2 * width, 16)).astype(np.float32)
+    for rows in (
+        np.ascontiguousarray(whole[:, :width]),
+        whole[:, 4 : 4 + width],
+        whole[::-2, :width],
+    ):
+        for c in (1, 15, 16, 17, 40):
+            ids = rng.integers(0, len(rows), (4, c))
+            got = _native.cells_rescore(rows, ids, tables, 2, isa=isa)
+            assert got.dtype == np.float32
+            expected = reference.cells_rescore(rows, ids, tables)
+            sizes = reference.cells_rescore(rows, ids, np.abs(tables))
+            assert (np.abs(got - expected) <= 2e-6 * sizes).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_thread_count_does_not_change_rescoring(isa, threads):
+    rng = np.random.default_rng(4)
+    rows = random_bytes(rng, 500, 500, np.uint8)
+    for m, c in [(1, 2000), (3, 700), (40, 50), (0, 5), (5, 0)]:
+        tables = rng.normal(size=(m, 1000, 16)).astype(np.float32)
+        ids = rng.integers(0, 500, (m, c))
+        got = _native.cells_rescore(rows, ids, tables, threads, isa=isa)
+        np.testing.assert_array_equal(got, _native.cells_rescore(rows, ids, tables, 1, isa=isa))
