@@ -38,6 +38,13 @@ SPECS = [
     "center | normalize | int8",
     "binary + int8",
     "pca(16) | int8 + binary + float16",
+    "nested(1)",
+    "nested(0.25) + nested(4)",
+    "center | nested(0.5) + int8",
+    "rabitq",
+    "rabitq(3)",
+    "pq(24)",
+    "pca(50) | pq(25)",
 ]
 
 

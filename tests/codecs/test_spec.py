@@ -14,6 +14,9 @@ CANONICAL = [
     "prune(64, by=supervised) | int8(quantile=0.99)",
     "itq(iterations=10) | binary",
     "project(512) | binary + float32",
+    "nested(0.5) + int8",
+    "nested(1) + rabitq(bits=4)",
+    "pca(64) | pq(32)",
 ]
 
 
@@ -77,12 +80,12 @@ def test_any_text_parses_or_raises_a_spec_error(text: str) -> None:
     assert parse(str(spec)) == spec
 
 
-_ARGUMENTS = {"truncate": "(3)", "pca": "(3)", "project": "(3)", "hash": "(3)", "prune": "(3)"}
+_ARGUMENTS = dict.fromkeys(("truncate", "pca", "project", "hash", "prune", "nested", "pq"), "(3)")
 
 
 @given(st.lists(st.sampled_from(sorted(TRANSFORMS)), max_size=4), st.sampled_from(sorted(CODERS)))
 def test_every_pipeline_of_known_stages_round_trips(transforms: list[str], coder: str) -> None:
-    text = " | ".join([t + _ARGUMENTS.get(t, "") for t in transforms] + [coder])
+    text = " | ".join([stage + _ARGUMENTS.get(stage, "") for stage in (*transforms, coder)])
     assert str(parse(text)) == text
 
 

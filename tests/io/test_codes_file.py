@@ -21,7 +21,7 @@ X[[0, 33]] = 0
 # Written by: python tests/io/make_golden.py (once for each format version, never again)
 GOLDEN = Path(__file__).parent / "golden" / "codes-v1.nest"
 
-SPECS = ["binary", "int8", "uint8", "float16", "bfloat16", "float32", "pca(9) | int8"]
+SPECS = ["binary", "int8", "uint8", "float16", "bfloat16", "float32", "pca(9) | int8", "rabitq"]
 STACKED = ["binary + int8", "rotate | binary + truncate(8) | bfloat16 + float32"]
 
 

@@ -89,7 +89,7 @@ def test_a_prefix_stage_scores_the_prefix_of_query_and_row(rows: Rows, queries: 
         hits = nb.search(codec, codes, queries, plan=plan)
         level = codec.levels[0]
         moved, bias = level._move(codec.prepare(queries))
-        z = level.coder.decode(codes.levels[0].data)
+        z = level.coder.decode(codes.levels[0].data, {})
         expected = moved[:, :32] @ z[:, :32].T + bias[:, None]
         found = np.take_along_axis(expected, hits.ids, 1)
         np.testing.assert_allclose(hits.scores, found, atol=1e-5)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestbit._arrays import Floats, as_embeddings
 from nestbit.codecs.codes import Codes, LevelCodes, concatenate
+from nestbit.codecs.explain import explain_level
 from nestbit.codecs.level import Level
 from nestbit.codecs.ops import unit_rows
 from nestbit.codecs.spec import Spec, parse
@@ -170,8 +171,6 @@ class Codec:
         Bits are in `numpy.packbits` order. Raises `InputError` for arrays that do not match
         the levels, or when the metric needs row factors that such codes lack.
         """
-        if self.metric == "l2":
-            raise InputError("metric 'l2' needs the rows' lengths; encode the embeddings instead")
         parts = zip(self.levels, arrays, strict=False)
         data = tuple(LevelCodes(level.coder.layout, np.asarray(a)) for level, a in parts)
         if len(arrays) != len(self.levels):
@@ -180,9 +179,16 @@ class Codec:
         check_codes(self, codes)
         return codes
 
-    def state(self) -> tuple[dict[str, Floats], dict[str, Any]]:
+    def explain(self) -> str:
+        """Text on what each level does with a row, and what a fit compared and found best."""
+        lines = [f"{self.spec}, metric {self.metric}, {self.dim} dimensions"]
+        for i, level in enumerate(self.levels):
+            lines += [f"level {i}", *(f"  {line}" for line in explain_level(level))]
+        return "\n".join(lines)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """All arrays by name, and a JSON header; `from_state` makes the codec again."""
-        arrays: dict[str, Floats] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         headers = []
         for i, level in enumerate(self.levels):
             level_arrays, header = level.state()
@@ -199,7 +205,7 @@ class Codec:
         }
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, Floats], header: Mapping[str, Any]) -> Codec:
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Codec:
         """The codec that `state` described; raises `FileFormatError` for what does not fit."""
         version = header.get("version")
         if version != STATE_VERSION:
@@ -284,13 +290,16 @@ def check_codes(codec: Codec, codes: Codes) -> None:
                 f"level {i} ({coder.kind}) takes {coder.dtype} codes of width {coder.width}, "
                 f"got {data.dtype} of shape {data.shape}; were they made by another codec?"
             )
-        if level.metric == "l2" and "norm2" not in part.factors:
-            raise InputError(f"level {i} lacks the row lengths (norm2) that metric 'l2' needs")
+        if missing := set(level.factors) - set(part.factors):
+            raise InputError(
+                f"level {i} ({coder.kind}, metric {level.metric}) lacks the row factors "
+                f"{', '.join(sorted(missing))}; encode the embeddings instead"
+            )
 
 
 def _normalizes(recipe: Spec) -> bool:
     return any(isinstance(s, Normalize) for level in recipe.levels for s in level.transforms)
 
 
-def _under(arrays: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
+def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

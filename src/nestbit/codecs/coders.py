@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
-from nestbit.codecs.codes import Layout
+from nestbit.codecs.coder import Coder, Encoded
+from nestbit.codecs.codes import Factor, Layout
+from nestbit.codecs.scorers import FloatScorer, Metric, Scorer
 from nestbit.errors import InputError, SpecError
 from nestbit.kernels.floats import widen
 
@@ -24,23 +26,28 @@ _BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
-class FittedCoder:
+class AffineCoder:
     """A coder with its calibration: ``offset`` and ``step`` are (dim,), or None for floats."""
 
-    kind: str
+    recipe: _Affine
     dim: int
     offset: Floats | None = None
     step: Floats | None = None
 
     @property
+    def kind(self) -> str:
+        """The name of the recipe."""
+        return self.recipe.kind
+
+    @property
     def layout(self) -> Layout:
         """The physical layout of the codes."""
-        return _KINDS[self.kind].layout
+        return self.recipe.layout
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy dtype of the packed rows."""
-        return np.dtype(_KINDS[self.kind].dtype)
+        return np.dtype(self.recipe.dtype)
 
     @property
     def width(self) -> int:
@@ -52,66 +59,80 @@ class FittedCoder:
         """Bytes of a packed row."""
         return self.width * self.dtype.itemsize
 
-    def encode(self, z: Floats) -> tuple[NDArray[Any], int]:
-        """Packed rows (n, width) and how many of the n × dim values were clipped."""
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """An affine code has none."""
+        return ()
+
+    @property
+    def prefixes(self) -> int:
+        """A prefix is counted in dimensions."""
+        return self.dim
+
+    @property
+    def prefix_unit(self) -> int:
+        """A prefix of bits is whole bytes."""
+        return 8 if self.layout == "bits" else 1
+
+    def encode(self, z: Floats) -> Encoded:
+        """Code rows (n, dim)."""
         out = np.empty((len(z), self.width), self.dtype)
         clipped = 0
         step = max(1, _BLOCK_BYTES // (4 * self.dim))
         for start in range(0, len(z), step):
-            block, n_clipped = _KINDS[self.kind].pack(self, z[start : start + step])
+            block, n_clipped = self.recipe.pack(self, z[start : start + step])
             out[start : start + step] = block
             clipped += n_clipped
-        return out, clipped
+        return Encoded(out, clipped=clipped)
 
-    def decode(self, data: NDArray[Any]) -> Floats:
+    def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
         """Float rows (n, dim) of packed rows."""
-        raw = _KINDS[self.kind].unpack(self, data)
+        raw = self.recipe.unpack(self, data)
         if self.step is None or self.offset is None:
             return raw
         return raw * self.step + self.offset
 
-    def fold(self, queries: Floats) -> tuple[Floats, Floats]:
-        """Weights (m, dim) and bias (m,) such that q·decode(row) = bias + weights·code."""
+    def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
+        """q·decode(row) = bias + weights·code, over the first ``dims`` dimensions if given."""
+        weights = queries if dims is None else np.ascontiguousarray(queries[:, :dims])
+        if self.step is not None and self.offset is not None:
+            bias = bias + weights @ self.offset[: weights.shape[1]]
+            weights = weights * self.step[: weights.shape[1]]
+        return FloatScorer(weights, bias, metric, dims)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The calibration arrays; they say all."""
         if self.step is None or self.offset is None:
-            return queries, np.zeros(len(queries), np.float32)
-        return queries * self.step, queries @ self.offset
-
-    def arrays(self) -> dict[str, Floats]:
-        """The calibration arrays, for saving."""
-        if self.step is None or self.offset is None:
-            return {}
-        return {"offset": self.offset, "step": self.step}
+            return {}, {}
+        return {"offset": self.offset, "step": self.step}, {}
 
 
-class Coder:
-    """Base of the coder recipes; ``learns`` tells whether fitting is required."""
-
-    kind: ClassVar[str]
-    layout: ClassVar[Layout]
+class _Affine(Coder):
     dtype: ClassVar[str]
-    learns: ClassVar[bool] = True
 
-    def default(self, dim: int) -> FittedCoder:
-        """The coder before any fit; only for recipes that do not need one."""
-        raise TypeError(f"{self.kind} has no default calibration")
-
-    def fit(self, z: Floats) -> FittedCoder:
-        """Calibrate on rows (n, dim)."""
-        return self.default(z.shape[1])
+    def restore(
+        self, dim: int, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]
+    ) -> AffineCoder:
+        """The coder of the stored calibration."""
+        wanted = {"offset", "step"} if self.layout != "floats" else set()
+        if set(arrays) != wanted or any(a.shape != (dim,) for a in arrays.values()):
+            found = {name: array.shape for name, array in arrays.items()}
+            raise InputError(f"{self.kind} of {dim} dimensions cannot use the arrays {found}")
+        return AffineCoder(self, dim, arrays.get("offset"), arrays.get("step"))
 
     @staticmethod
-    def pack(coder: FittedCoder, z: Floats) -> tuple[NDArray[Any], int]:
+    def pack(coder: AffineCoder, z: Floats) -> tuple[NDArray[Any], int]:
         """Packed rows of one block, and the number of clipped values."""
-        raise NotImplementedError
+        raise TypeError("a coder defines pack")
 
     @staticmethod
-    def unpack(coder: FittedCoder, data: NDArray[Any]) -> Floats:
+    def unpack(coder: AffineCoder, data: NDArray[Any]) -> Floats:
         """The raw codes of packed rows as floats (n, dim)."""
-        raise NotImplementedError
+        raise TypeError("a coder defines unpack")
 
 
 @dataclass(frozen=True)
-class Binary(Coder):
+class Binary(_Affine):
     """One bit per dimension, x > 0, packed as `numpy.packbits` does.
 
     A bit stands for plus or minus one magnitude, the same in every dimension: fitting learns
@@ -125,31 +146,31 @@ class Binary(Coder):
     dtype = "u1"
     learns = False
 
-    def default(self, dim: int) -> FittedCoder:
+    def default(self, dim: int) -> AffineCoder:
         """Bits of ±1/√dim."""
         return self._of_magnitude(dim, 1 / np.sqrt(dim))
 
-    def fit(self, z: Floats) -> FittedCoder:
+    def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> AffineCoder:
         """Learn the magnitude."""
         return self._of_magnitude(z.shape[1], float(np.abs(z).mean(dtype=np.float64)))
 
-    def _of_magnitude(self, dim: int, magnitude: float) -> FittedCoder:
+    def _of_magnitude(self, dim: int, magnitude: float) -> AffineCoder:
         one = np.float32(magnitude)
-        return FittedCoder(self.kind, dim, np.full(dim, -one), np.full(dim, 2 * one))
+        return AffineCoder(self, dim, np.full(dim, -one), np.full(dim, 2 * one))
 
     @staticmethod
-    def pack(coder: FittedCoder, z: Floats) -> tuple[NDArray[Any], int]:
+    def pack(coder: AffineCoder, z: Floats) -> tuple[NDArray[Any], int]:
         """Sign bits; nothing is clipped."""
         return np.packbits(z > 0, axis=1), 0
 
     @staticmethod
-    def unpack(coder: FittedCoder, data: NDArray[Any]) -> Floats:
+    def unpack(coder: AffineCoder, data: NDArray[Any]) -> Floats:
         """0 or 1 per dimension."""
         return np.unpackbits(data, axis=1, count=coder.dim).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class _Linear(Coder):
+class _Linear(_Affine):
     """256 equal steps per dimension between the calibrated minimum and maximum.
 
     ``quantile`` below 1 spans only that central share of the sample's values; values beyond
@@ -164,7 +185,7 @@ class _Linear(Coder):
         if not 0.5 < self.quantile <= 1:
             raise SpecError(f"{self.kind}(quantile={self.quantile}) needs 0.5 < quantile <= 1")
 
-    def fit(self, z: Floats) -> FittedCoder:
+    def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> AffineCoder:
         """Learn the range of each dimension; a constant dimension gets a step of 0."""
         if self.quantile == 1:
             low, high = z.min(axis=0), z.max(axis=0)
@@ -174,10 +195,10 @@ class _Linear(Coder):
         # Halved before subtracting: the full span of float32 does not fit in float32.
         step = ((high / 2 - low / 2) / np.float32(127.5)).astype(np.float32)
         offset = (low - self.low_code * step).astype(np.float32)
-        return FittedCoder(self.kind, z.shape[1], offset, step)
+        return AffineCoder(self, z.shape[1], offset, step)
 
     @staticmethod
-    def pack(coder: FittedCoder, z: Floats) -> tuple[NDArray[Any], int]:
+    def pack(coder: AffineCoder, z: Floats) -> tuple[NDArray[Any], int]:
         """The nearest of the 256 levels; values more than half a step outside are clipped."""
         assert coder.step is not None
         assert coder.offset is not None
@@ -190,7 +211,7 @@ class _Linear(Coder):
         return levels.astype(coder.dtype), clipped
 
     @staticmethod
-    def unpack(coder: FittedCoder, data: NDArray[Any]) -> Floats:
+    def unpack(coder: AffineCoder, data: NDArray[Any]) -> Floats:
         """The bucket numbers as floats."""
         return data.astype(np.float32)
 
@@ -213,13 +234,13 @@ class Uint8(_Linear):
     low_code = 0
 
 
-class _Float(Coder):
+class _Float(_Affine):
     layout = "floats"
     learns = False
 
-    def default(self, dim: int) -> FittedCoder:
+    def default(self, dim: int) -> AffineCoder:
         """Nothing to calibrate."""
-        return FittedCoder(self.kind, dim)
+        return AffineCoder(self, dim)
 
 
 @dataclass(frozen=True)
@@ -230,12 +251,12 @@ class Float32(_Float):
     dtype = "f4"
 
     @staticmethod
-    def pack(coder: FittedCoder, z: Floats) -> tuple[NDArray[Any], int]:
+    def pack(coder: AffineCoder, z: Floats) -> tuple[NDArray[Any], int]:
         """A plain copy."""
         return z, 0
 
     @staticmethod
-    def unpack(coder: FittedCoder, data: NDArray[Any]) -> Floats:
+    def unpack(coder: AffineCoder, data: NDArray[Any]) -> Floats:
         """A plain copy."""
         return np.array(data, np.float32)
 
@@ -249,7 +270,7 @@ class Float16(_Float):
     largest: ClassVar[float] = 65504.0
 
     @staticmethod
-    def pack(coder: FittedCoder, z: Floats) -> tuple[NDArray[Any], int]:
+    def pack(coder: AffineCoder, z: Floats) -> tuple[NDArray[Any], int]:
         """Round to the nearest half."""
         clipped = int(np.count_nonzero(np.abs(z) > Float16.largest))
         if clipped:
@@ -257,7 +278,7 @@ class Float16(_Float):
         return z.astype(np.float16), clipped
 
     @staticmethod
-    def unpack(coder: FittedCoder, data: NDArray[Any]) -> Floats:
+    def unpack(coder: AffineCoder, data: NDArray[Any]) -> Floats:
         """Exact in float32."""
         return data.astype(np.float32)
 
@@ -270,7 +291,7 @@ class BFloat16(_Float):
     dtype = "u2"
 
     @staticmethod
-    def pack(coder: FittedCoder, z: Floats) -> tuple[NDArray[Any], int]:
+    def pack(coder: AffineCoder, z: Floats) -> tuple[NDArray[Any], int]:
         """Round to nearest, ties to even; what would round up to infinity is clipped."""
         bits = np.ascontiguousarray(z).view(np.uint32)
         rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16
@@ -278,22 +299,6 @@ class BFloat16(_Float):
         return np.where(overflow, rounded - 1, rounded).astype(np.uint16), int(overflow.sum())
 
     @staticmethod
-    def unpack(coder: FittedCoder, data: NDArray[Any]) -> Floats:
+    def unpack(coder: AffineCoder, data: NDArray[Any]) -> Floats:
         """Exact in float32."""
         return widen(data)
-
-
-_KINDS: dict[str, type[Coder]] = {
-    coder.kind: coder for coder in (Binary, Int8, Uint8, Float16, BFloat16, Float32)
-}
-
-
-def restore(kind: str, dim: int, arrays: Mapping[str, Floats]) -> FittedCoder:
-    """The fitted coder that `FittedCoder.arrays` described; raises `InputError`."""
-    if kind not in _KINDS:
-        raise InputError(f"unknown coder {kind!r}; known: {', '.join(_KINDS)}")
-    wanted = {"offset", "step"} if _KINDS[kind].layout != "floats" else set()
-    if set(arrays) != wanted or any(a.shape != (dim,) for a in arrays.values()):
-        found = {name: array.shape for name, array in arrays.items()}
-        raise InputError(f"coder {kind} of {dim} dimensions cannot use the arrays {found}")
-    return FittedCoder(kind, dim, arrays.get("offset"), arrays.get("step"))

@@ -11,20 +11,22 @@ from numpy.typing import NDArray
 
 from nestbit.errors import InputError
 
-Layout = Literal["bits", "bytes", "floats"]
+Layout = Literal["bits", "cells", "bytes", "floats"]
+Factor = NDArray[np.float32] | NDArray[np.float16]
 
 
 @dataclass(frozen=True)
 class LevelCodes:
     """One level's packed rows.
 
-    ``data`` is (n, width): packed bits in `numpy.packbits` order, int8/uint8, or
-    float16/float32 (bfloat16 as uint16). ``factors`` are float32 arrays of shape (n,).
+    ``data`` is (n, width): packed bits in `numpy.packbits` order, 4-bit cells two to a byte
+    (the even one low), int8/uint8, or float16/float32 (bfloat16 as uint16). ``factors`` are
+    arrays of shape (n,): ``norm2`` float32, the squared length for l2; ``scale`` float16.
     """
 
     layout: Layout
     data: NDArray[Any]
-    factors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    factors: Mapping[str, Factor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.data)

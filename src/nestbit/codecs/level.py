@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
-from nestbit.codecs import coders
-from nestbit.codecs.coders import FittedCoder
+from nestbit.codecs.coder import FittedCoder
+from nestbit.codecs.coders import AffineCoder
 from nestbit.codecs.codes import LevelCodes
 from nestbit.codecs.ops import Affine, Op, Truncation, UnitLength, fold_ops, row_lengths
-from nestbit.codecs.scorers import FloatScorer, HammingScorer, Metric, Scorer
+from nestbit.codecs.scorers import HammingScorer, Metric, Scorer
 from nestbit.codecs.spec import LevelSpec
 from nestbit.codecs.transforms import Context
 from nestbit.errors import FileFormatError, InputError
@@ -44,8 +45,16 @@ class Level:
                 context = replace(context, queries=moved)
             ops.append(op)
         # A data-free level is given no rows: its coder keeps its defaults.
-        coder = spec.coder.fit(x) if len(x) else spec.coder.default(x.shape[1])
+        if len(x):
+            coder = spec.coder.fit(x, context.queries, context.rng)
+        else:
+            coder = spec.coder.default(x.shape[1])
         return cls(fold_ops(ops), coder, metric, dim)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the per-row factors."""
+        return self.coder.factors + (("norm2",) if self.metric == "l2" else ())
 
     @property
     def n_bytes(self) -> int:
@@ -57,13 +66,15 @@ class Level:
         z = x
         for op in self.ops:
             z = op.rows(z)
-        data, clipped = self.coder.encode(z)
-        factors = {"norm2": row_lengths(x) ** 2} if self.metric == "l2" else {}
-        return LevelCodes(self.coder.layout, data, factors), clipped
+        coded = self.coder.encode(z)
+        factors = dict(coded.factors)
+        if self.metric == "l2":
+            factors["norm2"] = row_lengths(x) ** 2
+        return LevelCodes(self.coder.layout, coded.data, factors), coded.clipped
 
     def decode(self, codes: LevelCodes) -> Floats:
         """Float reconstruction (n, dim) of the rows."""
-        z = self.coder.decode(codes.data)
+        z = self.coder.decode(codes.data, codes.factors)
         for op in reversed(self.ops):
             z = op.back(z)
         return z
@@ -71,25 +82,19 @@ class Level:
     def scorer(self, queries: Floats, *, dims: int | None = None) -> Scorer:
         """Prepare float queries (m, dim), limited to the first ``dims`` of the code if given."""
         moved, bias = self._move(queries)
-        weights, more = self.coder.fold(moved)
-        if dims is not None:
-            weights = np.ascontiguousarray(weights[:, :dims])
-            prefix = self.coder.offset
-            more = moved[:, :dims] @ prefix[:dims] if prefix is not None else more
-        return FloatScorer(weights, bias + more, self._metric(queries), dims)
+        return self.coder.scorer(moved, bias, self._metric(queries), dims)
 
     def binary_scorer(self, queries: Floats) -> Scorer:
         """Encode the queries (m, dim) like rows and compare codes; for the bits layout only."""
-        if self.coder.layout != "bits":
+        coder = self.coder
+        if not isinstance(coder, AffineCoder) or coder.step is None or coder.layout != "bits":
             raise InputError(
-                f"binary queries need a binary level, this one is {self.coder.kind}; "
-                "use query='float'"
+                f"binary queries need a binary level, this one is {coder.kind}; use query='float'"
             )
-        assert self.coder.step is not None
         codes, _ = self.encode(queries)
-        magnitude = float(self.coder.step.mean()) / 2
+        magnitude = float(coder.step.mean()) / 2
         bias = self._move(queries)[1]
-        return HammingScorer(codes.data, self.coder.dim, magnitude**2, bias, self._metric(queries))
+        return HammingScorer(codes.data, coder.dim, magnitude**2, bias, self._metric(queries))
 
     def _move(self, queries: Floats) -> tuple[Floats, Floats]:
         """Weights (m, d) over the coder's dimensions and bias (m,), by the adjoint of `decode`.
@@ -110,9 +115,10 @@ class Level:
     def _metric(self, queries: Floats) -> Metric:
         return Metric(row_lengths(queries) ** 2 if self.metric == "l2" else None)
 
-    def state(self) -> tuple[dict[str, Floats], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays by name and a JSON description, from which `restore` makes the level again."""
-        arrays = {f"coder.{name}": array for name, array in self.coder.arrays().items()}
+        coder_arrays, coder_header = self.coder.state()
+        arrays = {f"coder.{name}": array for name, array in coder_arrays.items()}
         ops: list[dict[str, Any]] = []
         for i, op in enumerate(self.ops):
             if isinstance(op, Affine):
@@ -123,13 +129,14 @@ class Level:
                 ops.append({"op": "truncate", "d": op.d, "d_in": op.d_in})
             else:
                 ops.append({"op": "unit"})
-        return arrays, {"ops": ops, "coder": self.coder.kind, "code_dim": self.coder.dim}
+        coder = {"kind": self.coder.kind, "dim": self.coder.dim, **coder_header}
+        return arrays, {"ops": ops, "coder": coder}
 
     @classmethod
     def restore(
         cls,
         spec: LevelSpec,
-        arrays: Mapping[str, Floats],
+        arrays: Mapping[str, NDArray[Any]],
         header: Mapping[str, Any],
         metric: str,
         dim: int,
@@ -151,12 +158,13 @@ class Level:
             else:
                 raise FileFormatError(f"unknown row map {entry['op']!r}")
             ops.append(op)
-        if header["coder"] != spec.coder.kind:
-            raise FileFormatError(f"the spec's {spec.coder.kind} is stored as {header['coder']!r}")
-        if width != header["code_dim"]:
+        coder = header["coder"]
+        if coder["kind"] != spec.coder.kind:
+            raise FileFormatError(f"the spec's {spec.coder.kind} is stored as {coder['kind']!r}")
+        if width != coder["dim"]:
             raise FileFormatError(f"the row maps give {width} dimensions, the coder has another")
         calibration = {k[6:]: v for k, v in arrays.items() if k.startswith("coder.")}
-        return cls(tuple(ops), coders.restore(header["coder"], width, calibration), metric, dim)
+        return cls(tuple(ops), spec.coder.restore(width, calibration, coder), metric, dim)
 
 
 def _restore_affine(arrays: Mapping[str, Floats], name: str, width: int) -> tuple[Affine, int]:

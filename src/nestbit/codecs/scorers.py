@@ -52,7 +52,9 @@ class Metric:
 
     def row_bias(self, codes: LevelCodes, skip: Ids | None) -> Floats | None:
         """Per-row constant (n,), hopeless for rows to skip; None when it is zero everywhere."""
-        rows = None if self.length2 is None else -codes.factors["norm2"]
+        rows: Floats | None = None
+        if self.length2 is not None:
+            rows = np.negative(codes.factors["norm2"], dtype=np.float32)
         if skip is None or len(skip) == 0:
             return rows
         rows = np.zeros(len(codes), np.float32) if rows is None else np.array(rows)

@@ -12,7 +12,9 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from nestbit.codecs.coders import BFloat16, Binary, Coder, Float16, Float32, Int8, Uint8
+from nestbit.codecs.cell_recipes import Nested, Pq, RaBitQ
+from nestbit.codecs.coder import Coder
+from nestbit.codecs.coders import BFloat16, Binary, Float16, Float32, Int8, Uint8
 from nestbit.codecs.transforms import (
     Center,
     Hash,
@@ -45,6 +47,9 @@ CODERS: dict[str, type[Coder]] = {
     "float16": Float16,
     "bfloat16": BFloat16,
     "float32": Float32,
+    "nested": Nested,
+    "rabitq": RaBitQ,
+    "pq": Pq,
 }
 
 _STAGE = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\((.*)\))?\s*", re.DOTALL)
@@ -160,7 +165,7 @@ def _format(stage: Transform | Coder) -> str:
     for field in dataclasses.fields(stage):  # type: ignore[arg-type]  # all stages are dataclasses
         value = getattr(stage, field.name)
         if field.default is dataclasses.MISSING:
-            parts.append(f"{value}")
+            parts.append(f"{value:g}" if isinstance(value, float) else f"{value}")
         elif value != field.default:
             parts.append(f"{field.name}={value}")
     return names[type(stage)] + (f"({', '.join(parts)})" if parts else "")

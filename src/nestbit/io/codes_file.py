@@ -34,6 +34,9 @@ from nestbit.errors import FileFormatError, NestbitError
 from nestbit.io.codes_writer import FORMAT, FORMAT_VERSION, CodesWriter, write_codes
 from nestbit.io.ids import Ids, StringIds
 
+# How the per-row factors are stored.
+_FACTORS = {"norm2": "F32", "scale": "F16"}
+
 __all__ = ["FORMAT", "FORMAT_VERSION", "CodesWriter", "read_codes", "verify", "write_codes"]
 
 
@@ -110,7 +113,9 @@ def _read(header: Header, checksums: Mapping[str, int]) -> tuple[Codec, Codes, I
         coder = codec.levels[i].coder
         dtype = "BF16" if coder.kind == "bfloat16" else None
         data = _mapped(header, f"level{i}.data", (n, coder.width), dtype)
-        by_name = {name: _mapped(header, f"level{i}.{name}", (n,), "F32") for name in factors}
+        by_name = {
+            name: _mapped(header, f"level{i}.{name}", (n,), _FACTORS[name]) for name in factors
+        }
         levels.append(LevelCodes(coder.layout, data, by_name))
     codes = Codes(tuple(levels), _zero_rows(header, checksums, n), tuple(content["clipped"]))
     try:

@@ -138,7 +138,9 @@ class CodesWriter:
             dtype = "BF16" if fitted.coder.kind == "bfloat16" else dtype_name(level.data)
             self._columns[f"level{i}.data"] = _Column(dtype, (self._n, level.data.shape[1]))
             for name in self._factors[i]:
-                self._columns[f"level{i}.{name}"] = _Column("F32", (self._n,))
+                self._columns[f"level{i}.{name}"] = _Column(
+                    dtype_name(level.factors[name]), (self._n,)
+                )
         for name, array in self._state.items():
             self._columns[name] = _Column(dtype_name(array), array.shape)
         if self._ids == "int":

@@ -91,10 +91,10 @@ class Plan:
         """
         level = len(codec.levels) - 1
         coder = codec.levels[level].coder
+        whole, unit = coder.prefixes, coder.prefix_unit
         if dims is None:
-            unit = 8 if coder.layout == "bits" else 1
-            widths = {max(unit, coder.dim >> s) // unit * unit for s in range(5, 0, -1)}
-            dims = (*sorted(w for w in widths if w < coder.dim), coder.dim)
+            widths = {max(unit, whole >> s) // unit * unit for s in range(5, 0, -1)}
+            dims = (*sorted(w for w in widths if w < whole), whole)
         if list(dims) != sorted(set(dims)):
             raise InputError(f"the funnel's dims must ascend, got {dims}")
         last = len(dims) - 1
@@ -102,7 +102,7 @@ class Plan:
             tuple(
                 Stage(
                     level,
-                    dims=None if width == coder.dim else width,
+                    dims=None if width == whole else width,
                     oversample=oversample * 2 ** (last - i),
                 )
                 for i, width in enumerate(dims)
@@ -122,7 +122,7 @@ class Plan:
                 raise InputError(f"stage {i} compares bits, level {stage.level} is {coder.kind}")
             if stage.dims is None:
                 continue
-            if not 1 <= stage.dims <= coder.dim:
-                raise InputError(f"stage {i} reads {stage.dims} of {coder.dim} dimensions")
-            if coder.layout == "bits" and stage.dims % 8 and stage.dims != coder.dim:
+            if not 1 <= stage.dims <= coder.prefixes:
+                raise InputError(f"stage {i} reads {stage.dims} of {coder.prefixes} dimensions")
+            if stage.dims % coder.prefix_unit and stage.dims != coder.prefixes:
                 raise InputError(f"stage {i}: a prefix of bits must be a multiple of 8")

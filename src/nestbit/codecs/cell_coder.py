@@ -1,0 +1,229 @@
+"""The fitted coder of every 4-bit cell code, and its scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit import kernels
+from nestbit._arrays import Floats
+from nestbit.codecs.cells import Cells, Nibbles, blocks, pack, quantize_tables, row_factors, unpack
+from nestbit.codecs.coder import Encoded
+from nestbit.codecs.codes import Factor, Layout, LevelCodes
+from nestbit.codecs.scorers import Ids, Metric, Scorer
+from nestbit.errors import InputError
+
+
+class CellRecipe(Protocol):
+    """What a coder of cells needs of its recipe; ``scaled`` codes have a factor per row."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def scaled(self) -> bool: ...  # noqa: D102
+    def nibbles(self, cells: Cells, z: Floats) -> Nibbles:
+        """The centroid that each cell takes, (n, cells), for coordinates (n, r)."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Coordinates of the cells: z = (x - mean) forward, and back x ≈ mean + z back.
+
+    ``forward`` is (dim, r), ``back`` (r, dim); ``name`` tells what they are.
+    """
+
+    name: str
+    mean: Floats
+    forward: Floats
+    back: Floats
+
+    def rows(self, x: Floats) -> Floats:
+        """Coordinates (n, r) of rows (n, dim)."""
+        z: Floats = np.matmul(x - self.mean, self.forward, dtype=np.float32)
+        return z
+
+
+@dataclass(frozen=True)
+class CellScorer:
+    """Tables (m, cells, 16) of float queries; score = bias + scale_r Σ_c table[cell_c(r)].
+
+    The scan rounds the tables to 8 bits; `rescore` uses them in float.
+    """
+
+    tables: Floats
+    bias: Floats
+    metric: Metric
+
+    def scan(
+        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+    ) -> tuple[Ids, Floats]:
+        """Best k rows by the rounded tables."""
+        tables, scale, base = quantize_tables(self.tables)
+        gain = np.float32(self.metric.gain)
+        ids, scores = kernels.cells_scan(
+            self._columns(codes),
+            tables,
+            k,
+            scales=gain * scale,
+            bases=gain * base,
+            row_scale=codes.factors.get("scale"),
+            row_bias=self.metric.row_bias(codes, skip),
+            threads=threads,
+        )
+        return ids, scores + self.metric.query_bias(self.bias)[:, None]
+
+    def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
+        """Scores of the float tables."""
+        sums = kernels.cells_rescore(self._columns(codes), ids, self.tables, threads=threads)
+        if "scale" in codes.factors:
+            sums = sums * codes.factors["scale"][ids].astype(np.float32)
+        return self.metric.score(sums, codes, ids, self.bias)
+
+    def _columns(self, codes: LevelCodes) -> NDArray[np.uint8]:
+        return codes.data[:, : self.tables.shape[1] // 2]
+
+
+@dataclass(frozen=True)
+class CellCoder:
+    """A basis and the cells over it; ``notes`` say how they came to be."""
+
+    recipe: CellRecipe
+    basis: Basis
+    cells: Cells
+    notes: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """The name of the recipe."""
+        return self.recipe.kind
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the rows have factors."""
+        return self.recipe.scaled
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the rows."""
+        return len(self.basis.forward)
+
+    @property
+    def layout(self) -> Layout:
+        """Cells."""
+        return "cells"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Two cells to a byte."""
+        return np.dtype(np.uint8)
+
+    @property
+    def width(self) -> int:
+        """Bytes of the cells of a row."""
+        return -(-len(self.cells) // 2)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes per row, the float16 factor included."""
+        return self.width + 2 * self.scaled
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The float16 ``scale`` of scaled codes."""
+        return ("scale",) if self.scaled else ()
+
+    @property
+    def prefixes(self) -> int:
+        """A prefix is counted in cells."""
+        return len(self.cells)
+
+    @property
+    def prefix_unit(self) -> int:
+        """A prefix is whole bytes."""
+        return 2
+
+    def encode(self, z: Floats) -> Encoded:
+        """Code rows (n, dim)."""
+        data = np.empty((len(z), self.width), np.uint8)
+        scale = np.ones(len(z), np.float16)
+        for part in blocks(len(z), max(len(self.cells), self.dim // 8)):
+            y = self.basis.rows(z[part])
+            nibbles = self.recipe.nibbles(self.cells, y)
+            data[part] = pack(nibbles)
+            if self.scaled:
+                decoded = self.cells.sums(nibbles, y.shape[1])
+                scale[part] = row_factors(y, self._energy(z[part], y), decoded)
+        return Encoded(data, {"scale": scale} if self.scaled else {})
+
+    def _energy(self, x: Floats, y: Floats) -> Floats:
+        # A basis that leaves dimensions out is orthonormal: then the whole row's energy counts.
+        whole = y if y.shape[1] >= x.shape[1] else x - self.basis.mean
+        energy: Floats = np.einsum("ij,ij->i", whole, whole)
+        return energy
+
+    def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
+        """Float rows (n, dim) of packed rows and their factors."""
+        y = self.cells.sums(unpack(data, len(self.cells)), self.basis.forward.shape[1])
+        if self.scaled:
+            y *= factors["scale"].astype(np.float32)[:, None]
+        rows: Floats = y @ self.basis.back + self.basis.mean
+        return rows
+
+    def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
+        """Tables of the queries over all cells, or over the first ``dims``."""
+        cells = self.cells if dims is None else self.cells.prefix(dims)
+        tables = cells.tables(queries @ self.basis.back.T)
+        if len(cells) % 2:
+            tables = np.concatenate([tables, np.zeros_like(tables[:, :1])], axis=1)
+        return CellScorer(tables, bias + queries @ self.basis.mean, metric)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Basis and codebooks; the notes go into the header."""
+        cells, basis = self.cells, self.basis
+        arrays = {
+            "mean": basis.mean,
+            "forward": basis.forward,
+            "back": basis.back,
+            "first": cells.first,
+            "width": cells.width,
+            "centroids": cells.centroids,
+            "gain": cells.gain,
+        }
+        return arrays, {"basis": basis.name, "notes": self.notes}
+
+
+def restore(
+    recipe: CellRecipe,
+    dim: int,
+    arrays: Mapping[str, NDArray[Any]],
+    header: Mapping[str, Any],
+) -> CellCoder:
+    """The coder that `CellCoder.state` described; raises `InputError` for what does not fit."""
+    try:
+        a = dict(arrays)
+        basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
+        cells = Cells(a.pop("first"), a.pop("width"), a.pop("centroids"), a.pop("gain"))
+        r, columns = basis.forward.shape[1], int(cells.width.sum())
+        fits = (
+            not a
+            and basis.mean.shape == (dim,)
+            and basis.forward.shape == (dim, r)
+            and basis.back.shape == (r, dim)
+            and cells.first.shape == cells.width.shape == (len(cells),)
+            and len(cells) > 0
+            and cells.first.min() >= 0
+            and cells.width.min() > 0
+            and (cells.first + cells.width).max() <= r
+            and cells.centroids.shape == (16, columns)
+            and cells.gain.shape == (columns,)
+        )
+    except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"the arrays of a {recipe.kind} coder are damaged: {error!r}") from error
+    if not fits:
+        found = {name: array.shape for name, array in arrays.items()}
+        raise InputError(f"{recipe.kind} of {dim} dimensions cannot use the arrays {found}")
+    return CellCoder(recipe, basis, cells, dict(header["notes"]))
