@@ -11,33 +11,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 import nestbit as nb
-from nestbit._atomic import atomic_file
-from nestbit.evaluate import (
-    evaluate_run,
-    exact_search,
-    known_item_ndcg,
-    make_run,
-    read_beir,
-    recall_at_k,
-)
+from _datasets import TREC_DEPTH, Dataset, datasets
+from _report import environment, markdown, show, write
+from nestbit.evaluate import recall_at_k
 
 OVERSAMPLE = 10.0
-TREC_DEPTH = 100  # the reference figures are of runs this deep
 TOLERANCE = 0.002
 
 
@@ -98,62 +85,6 @@ EXTRA = (
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A model's embeddings of one collection."""
-
-    root: Path
-    model: str
-    collection: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.model}/{self.collection}"
-
-    @property
-    def measure(self) -> str:
-        return "nDCG@10" if self._judged else "R@1"
-
-    @cached_property
-    def corpus(self) -> np.ndarray:
-        return self._load("corpus")
-
-    @cached_property
-    def queries(self) -> np.ndarray:
-        return self._load("queries")
-
-    @cached_property
-    def truth(self) -> nb.Hits:
-        """The float top 100."""
-        return exact_search(self.corpus, self.queries, TREC_DEPTH)
-
-    def quality(self, hits: nb.Hits) -> float:
-        """The dataset's measure."""
-        doc_ids, query_ids = self._ids("corpus"), self._ids("queries")
-        if self._judged:
-            run = make_run(query_ids, doc_ids, hits.ids, hits.scores)
-            return evaluate_run(self._qrels, run, [self.measure]).means[self.measure]
-        # Without judgements, a query's one relevant row is the row of the same id.
-        place = {doc_id: row for row, doc_id in enumerate(doc_ids)}
-        return known_item_ndcg(hits.ids, [place[query_id] for query_id in query_ids], k=1)
-
-    @property
-    def _judged(self) -> bool:
-        return (self.root / "collections" / self.collection).is_dir()
-
-    @cached_property
-    def _qrels(self) -> dict[str, dict[str, int]]:
-        return read_beir(self.root / "collections" / self.collection).qrels
-
-    def _load(self, part: str) -> np.ndarray:
-        path = self.root / "embeddings" / self.model / f"{self.collection}_{part}.npy"
-        return np.load(path).astype(np.float32)
-
-    def _ids(self, part: str) -> list[str]:
-        path = self.root / "embeddings" / self.model / f"{self.collection}_{part}.ids.txt"
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-
-
-@dataclass(frozen=True)
 class Row:
     """One measured variant on one dataset."""
 
@@ -186,22 +117,6 @@ class Check:
     @property
     def agrees(self) -> bool:
         return abs(self.measured - self.expected) <= TOLERANCE
-
-
-def datasets(root: Path, only: list[str]) -> list[Dataset]:
-    """Every model and collection with queries, or those that ``only`` names."""
-    found = [
-        Dataset(root, path.parent.name, path.name.removesuffix("_queries.npy"))
-        for path in sorted((root / "embeddings").glob("*/*_queries.npy"))
-    ]
-    chosen = [d for d in found if not only or d.name in only]
-    unknown = set(only) - {d.name for d in found}
-    if unknown or not chosen:
-        raise SystemExit(
-            f"no such data: {', '.join(sorted(unknown)) or root}; "
-            f"there is: {', '.join(d.name for d in found) or 'nothing'}"
-        )
-    return chosen
 
 
 def measure_float(data: Dataset) -> Row:
@@ -342,47 +257,6 @@ def check_table(found: list[Check]) -> list[list[str]]:
          f"{c.measured - c.expected:+.4f}", "yes" if c.agrees else "NO"]
         for c in found
     ]  # fmt: skip
-
-
-def markdown(table: list[list[str]]) -> str:
-    header, *body = [[cell.replace("|", "\\|") for cell in line] for line in table]
-    lines = [header, ["---"] * len(header), *body]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def show(console: Console, title: str, table: list[list[str]]) -> None:
-    header, *body = table
-    shown = Table(title=title, title_justify="left", title_style="bold")
-    for i, column in enumerate(header):
-        shown.add_column(column, justify="left" if i == 0 else "right")
-    for line in body:
-        shown.add_row(*line)
-    console.print(shown)
-
-
-def environment() -> dict[str, str | int | None]:
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists() and (match := re.search(r"model name\s*:\s*(.+)", info.read_text())):
-        cpu = match[1]
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return {
-        "nestbit": nb.__version__,
-        "commit": commit.stdout.strip() if commit.returncode == 0 else None,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def write(path: Path, text: str) -> None:
-    with atomic_file(path) as file:
-        file.write(text.encode())
 
 
 def main() -> None:
