@@ -58,6 +58,10 @@ MAIN = (
     Variant("binary + int8, ×10", "binary + int8", float_query),
     Variant("binary (Hamming) + int8, ×10", "binary + int8", hamming_rescored),
     Variant("binary + int8, ×10, k=100", "binary + int8", float_query, k=TREC_DEPTH),
+    Variant("nested(1)", "nested(1)", float_query),
+    Variant("nested(0.5)", "nested(0.5)", float_query),
+    Variant("nested(0.5) + int8, ×10", "nested(0.5) + int8", float_query),
+    Variant("nested(1) + int8, ×10", "nested(1) + int8", float_query),
 )
 EXTRA = (
     Variant("float16", "float16", float_query),

@@ -1,8 +1,9 @@
 // Cells with VBMI: vpermb looks up 64 cells in the tables of four at once, vpdpbusd with ones adds
 // the four of a row into its 32-bit lane, exactly. For that four bytes of each of 16 rows are
 // brought together in a vector: byte p of it belongs to row p / 4 and row byte p % 4.
-//   few   16 rows in registers: per 64 bytes 3 inserts, 2 unpacks, 3 uops for the indexes and 4
-//         for each query, on two ports: 6 cycles for the first query, less than the memory takes
+//   few   up to six queries, 16 rows in registers: per 64 bytes 3 inserts, 2 unpacks, 3 uops for
+//         the indexes and 4 for each query, on two ports: 6 cycles for the first query, less than
+//         the memory takes
 //   many  the indexes of 64 rows are kept in scratch; then 64 look-ups take vpermb and vpdpbusd
 // Rescoring puts 16 candidates in the lanes the same way; a table of 16 floats is one vpermps.
 #if defined(__x86_64__)
@@ -16,6 +17,7 @@ namespace {
 
 constexpr size_t kRows = 16;  // rows of a vector
 constexpr size_t kPiece = 16;  // bytes of each that are transposed at once
+constexpr int kL1 = 3, kL2 = 2;  // caches to fetch into, as localities of __builtin_prefetch
 
 // 16 rows at a constant distance, or, for a short group or chosen rows, each with its pointer.
 struct Strided {
@@ -31,7 +33,7 @@ struct Pointers {
 // Four vectors of 16 bytes of each row; `load` reads those of one row. Dword i of v[d] becomes
 // dword d of row i.
 template <typename Load>
-inline void transpose_piece(const Load& load, V* v) {
+inline NESTBIT_INLINE void transpose_piece(const Load& load, V* v) {
     NESTBIT_UNROLL
     for (int i = 0; i < 4; ++i) {
         v[i] = _mm512_castsi128_si512(load(i));
@@ -50,10 +52,10 @@ inline void transpose_piece(const Load& load, V* v) {
 // Calls f(g, x) for every group g of four row bytes, x these bytes of 16 rows. Bytes past the
 // width are zero.
 template <typename Rows, typename F>
-inline void for_each_group(const Rows& rows, size_t width, const F& f) {
-    const auto piece = [&](size_t at, V* v) {
+inline NESTBIT_INLINE void for_each_group(const Rows& rows, size_t width, const F& f) {
+    const auto piece = [&](size_t at, V* v) NESTBIT_INLINE {
         transpose_piece(
-            [&](int i) {
+            [&](int i) NESTBIT_INLINE {
                 return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows.row(i) + at));
             },
             v);
@@ -75,7 +77,8 @@ inline void for_each_group(const Rows& rows, size_t width, const F& f) {
         return;
     }
     const auto mask = static_cast<__mmask16>(first_bytes(width - whole));
-    transpose_piece([&](int i) { return _mm_maskz_loadu_epi8(mask, rows.row(i) + whole); }, v);
+    transpose_piece(
+        [&](int i) NESTBIT_INLINE { return _mm_maskz_loadu_epi8(mask, rows.row(i) + whole); }, v);
     f(whole / 4, v[0]);
     if (groups > 1) f(whole / 4 + 1, v[1]);
     if (groups > 2) f(whole / 4 + 2, v[2]);
@@ -90,9 +93,11 @@ struct Indexes {
     V high(V x) const { return low(_mm512_srli_epi32(x, 4)); }
 };
 
-// Fetches rows into the L2 cache while those before them are worked on, a few lines for each group
-// of four bytes of 16 rows: fetches that come all at once would queue up. An address past the last
-// row is harmless.
+// Fetches rows into a cache while those before them are worked on, a few lines for each group
+// of four bytes of 16 rows: fetches that come together queue up, even four make the scan of long
+// rows half as slow again; the waits keep the compiler from bringing them together. An address
+// past the last row is harmless.
+template <int locality>
 struct FetchRows {
     uintptr_t row, stride;
     size_t width, at, lines;
@@ -105,16 +110,19 @@ struct FetchRows {
     }
     void group() {
         for (size_t i = 0; i < lines; ++i) {
-            _mm_prefetch(reinterpret_cast<const char*>(row + at), _MM_HINT_T1);
+            __builtin_prefetch(reinterpret_cast<const void*>(row + at), 0, locality);
             at += 64;
             if (at < width) continue;
             row += stride;
             at = 0;
         }
     }
+    void wait_for(V& v) { __asm__ volatile("" : "+r"(row), "+v"(v)); }
+    void wait_for_stores() { __asm__ volatile("" : "+r"(row) : : "memory"); }
 };
 
 // The same for rows without gaps.
+template <int locality>
 struct FetchBytes {
     uintptr_t line;
 
@@ -122,9 +130,11 @@ struct FetchBytes {
         return {reinterpret_cast<uintptr_t>(rows.data) + first * rows.width};
     }
     void group() {
-        _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+        __builtin_prefetch(reinterpret_cast<const void*>(line), 0, locality);
         line += 64;
     }
+    void wait_for(V& v) { __asm__ volatile("" : "+r"(line), "+v"(v)); }
+    void wait_for_stores() { __asm__ volatile("" : "+r"(line) : : "memory"); }
 };
 
 inline bool without_gaps(const RowBlock& rows) {
@@ -132,14 +142,14 @@ inline bool without_gaps(const RowBlock& rows) {
 }
 
 template <int Q, typename Rows, typename Fetch>
-inline void score_16(const Rows& rows, size_t width, const uint8_t* query, size_t stride,
-                     Fetch& fetch, int32_t* out, size_t ld) {
+inline NESTBIT_INLINE void score_16(const Rows& rows, size_t width, const uint8_t* query,
+                                    size_t stride, Fetch& fetch, int32_t* out, size_t ld) {
     const Indexes index = Indexes::make();
     const V ones = _mm512_set1_epi8(1);
     V low[Q], high[Q];
     NESTBIT_UNROLL
     for (int q = 0; q < Q; ++q) low[q] = high[q] = _mm512_setzero_si512();
-    for_each_group(rows, width, [&](size_t g, V x) {
+    for_each_group(rows, width, [&](size_t g, V x) NESTBIT_INLINE {
         fetch.group();
         const V i = index.low(x), j = index.high(x);
         NESTBIT_UNROLL
@@ -150,6 +160,7 @@ inline void score_16(const Rows& rows, size_t width, const uint8_t* query, size_
             low[q] = _mm512_dpbusd_epi32(low[q], a, ones);
             high[q] = _mm512_dpbusd_epi32(high[q], b, ones);
         }
+        fetch.wait_for(low[0]);
     });
     NESTBIT_UNROLL
     for (int q = 0; q < Q; ++q) {
@@ -160,7 +171,7 @@ inline void score_16(const Rows& rows, size_t width, const uint8_t* query, size_
 template <int Q, typename Fetch>
 void rows_in_place(const RowBlock& rows, const QueryTile& queries, int32_t* out, size_t ld) {
     const uint8_t* query = queries.data;
-    Fetch fetch = Fetch::from(rows, kRows + 8192 / rows.width);
+    Fetch fetch = Fetch::from(rows, kRows + 4096 / rows.width);
     for (size_t r = 0; r < rows.count; r += kRows) {
         if (rows.count - r >= kRows) {
             const Strided group{rows.data + static_cast<ptrdiff_t>(r) * rows.stride, rows.stride};
@@ -175,8 +186,8 @@ void rows_in_place(const RowBlock& rows, const QueryTile& queries, int32_t* out,
 
 template <int Q>
 void cells_few(const RowBlock& rows, const QueryTile& queries, int32_t* out, size_t ld) {
-    if (without_gaps(rows)) return rows_in_place<Q, FetchBytes>(rows, queries, out, ld);
-    rows_in_place<Q, FetchRows>(rows, queries, out, ld);
+    if (without_gaps(rows)) return rows_in_place<Q, FetchBytes<kL1>>(rows, queries, out, ld);
+    rows_in_place<Q, FetchRows<kL1>>(rows, queries, out, ld);
 }
 
 // scratch: [group of four row bytes][low, high][4 x 16 rows] indexes: 512 bytes per group.
@@ -188,11 +199,12 @@ void pack_rows(const RowBlock& rows, size_t first, uint8_t* scratch) {
     for (size_t s = 0; s < 4 && first + kRows * s < rows.count; ++s) {
         Pointers group;
         row_pointers<kRows>(rows, first + kRows * s, group.p);
-        for_each_group(group, rows.width, [&](size_t g, V x) {
+        for_each_group(group, rows.width, [&](size_t g, V x) NESTBIT_INLINE {
             fetch.group();
             uint8_t* to = scratch + g * 512 + 64 * s;
             _mm512_store_si512(to, index.low(x));
             _mm512_store_si512(to + 256, index.high(x));
+            fetch.wait_for_stores();
         });
     }
 }
@@ -247,9 +259,9 @@ void cells_many(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch
     const size_t halves = 2 * ((rows.width + 3) / 4);
     for (size_t r = 0; r < rows.count; r += 4 * kRows) {
         if (without_gaps(rows)) {
-            pack_rows<FetchBytes>(rows, r, scratch);
+            pack_rows<FetchBytes<kL2>>(rows, r, scratch);
         } else {
-            pack_rows<FetchRows>(rows, r, scratch);
+            pack_rows<FetchRows<kL2>>(rows, r, scratch);
         }
         switch (rows.count - r > 48 ? 4 : (rows.count - r + 15) / 16) {
             case 4: all_sums<4>(scratch, halves, queries, out + r, ld); break;
@@ -264,12 +276,12 @@ void cells_many(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch
 inline __m512 rescore_16(const Pointers& rows, const float* weights, size_t width) {
     __m512 low[4], high[4];
     for (int i = 0; i < 4; ++i) low[i] = high[i] = _mm512_setzero_ps();
-    const auto add = [&](const float* table, V x, int i) {
+    const auto add = [&](const float* table, V x, int i) NESTBIT_INLINE {
         low[i] = _mm512_add_ps(low[i], _mm512_permutexvar_ps(x, _mm512_loadu_ps(table)));
         const V y = _mm512_srli_epi32(x, 4);
         high[i] = _mm512_add_ps(high[i], _mm512_permutexvar_ps(y, _mm512_loadu_ps(table + 16)));
     };
-    for_each_group(rows, width, [&](size_t g, V x) {
+    for_each_group(rows, width, [&](size_t g, V x) NESTBIT_INLINE {
         // vpermps looks at the lowest four bits of a lane alone.
         const float* tables = weights + 128 * g;
         add(tables, x, 0);
@@ -290,6 +302,9 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
         case 1: return cells_few<1>(rows, queries, out, ld);
         case 2: return cells_few<2>(rows, queries, out, ld);
         case 3: return cells_few<3>(rows, queries, out, ld);
+        case 4: return cells_few<4>(rows, queries, out, ld);
+        case 5: return cells_few<5>(rows, queries, out, ld);
+        case 6: return cells_few<6>(rows, queries, out, ld);
         default: return cells_many(rows, queries, scratch, out, ld);
     }
 }

@@ -28,3 +28,6 @@
 #define NESTBIT_UNROLL _Pragma("GCC unroll 16")
 #endif
 #define NESTBIT_NOINLINE __attribute__((noinline))
+// Also after the parameters of a lambda. Whether a big function is inlined must not be left to
+// chance where its vectors have to stay in registers.
+#define NESTBIT_INLINE __attribute__((always_inline))
