@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from nestbit.codecs import Codec
 from nestbit.search import Plan
 
+_ENOUGH_FOR_CELLS = 64
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -22,7 +24,8 @@ def contenders(dim: int, n: int) -> list[Contender]:
     """The contenders for ``n`` embeddings of ``dim`` dimensions, from most to fewest bytes.
 
     Half and a quarter of the dimensions are rounded to whole bytes of bits. A PCA is left out
-    where there are no more rows than directions, a width that is not below ``dim`` too.
+    where there are no more rows than directions, a width that is not below ``dim`` and cells
+    for fewer rows than their training takes too.
     """
     widths = [d for d in (_eighths(dim / 2), _eighths(dim / 4)) if d < dim]
     widths = list(dict.fromkeys(widths))
@@ -32,6 +35,8 @@ def contenders(dim: int, n: int) -> list[Contender]:
     for d in widths:
         specs += [f"pca({d}) | int8"] if n > d else []
         specs.append(f"truncate({d}) | int8")
+    if n >= _ENOUGH_FOR_CELLS:
+        specs.append("nested(1)")
     found = [Contender(spec, spec, Plan.default) for spec in (*specs, "binary")]
     found.append(Contender("binary, Hamming", "binary", _hamming_alone))
     if widths:
