@@ -42,19 +42,6 @@ def as_embeddings(x: Any, *, name: str = "embeddings", dim: int | None = None) -
     return floats
 
 
-def as_rows_of_bytes(x: Any, *, name: str, width: int | None = None) -> NDArray[Any]:
-    """Return ``x`` as a C-contiguous (n, width) int8 or uint8 array; raises `InputError`."""
-    array = np.asarray(x)
-    if array.ndim != 2 or array.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
-        raise InputError(
-            f"{name} must be an int8 or uint8 array of shape (n, width), "
-            f"got {array.dtype} of shape {array.shape}"
-        )
-    if width is not None and array.shape[1] != width:
-        raise InputError(f"{name} must be {width} bytes wide, got {array.shape[1]}")
-    return np.ascontiguousarray(array)
-
-
 def check_k(k: Any, n: int) -> int:
     """Return ``k`` as an int in 1..n, or raise `InputError`."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):

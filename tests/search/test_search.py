@@ -148,6 +148,33 @@ def test_an_explained_search_reports_rows_and_bytes_of_each_stage(
     assert nb.search(codec, codes, queries).stages == ()
 
 
+@pytest.mark.parametrize(
+    ("spec", "metric", "row_bytes"),
+    [
+        ("binary", "cosine", 12),
+        ("int8", "l2", 96 + 4),
+        ("float16", "cosine", 2 * 96),
+        ("pq(24)", "cosine", 12),
+        ("nested(1)", "cosine", 12 + 2),
+        ("rabitq(2)", "l2", 24 + 2 + 4),
+    ],
+)
+def test_bytes_read_are_those_of_the_layout_and_its_factors(
+    spec: str, metric: str, row_bytes: int, rows: Rows, queries: Rows
+) -> None:
+    codec = nb.fit(rows, spec, metric=metric)
+    assert codec.n_bytes == row_bytes
+    first = nb.search(codec, codec.encode(rows), queries, explain=True).stages[0]
+    assert first.bytes_read == 20 * 2000 * row_bytes
+
+
+def test_a_prefix_of_cells_reads_half_a_byte_each(rows: Rows, queries: Rows) -> None:
+    codec = nb.fit(rows, "nested(1)")
+    plan = nb.Plan((nb.Stage(0, dims=8),))
+    report = nb.search(codec, codec.encode(rows), queries, plan=plan, explain=True).stages[0]
+    assert (report.dims, report.bytes_read) == (8, 20 * 2000 * (4 + 2))
+
+
 def test_k_may_be_all_rows(rows: Rows, queries: Rows) -> None:
     for spec in ("binary", "int8", "float16", "binary + int8"):
         codec = nb.fit(rows, spec)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestbit._arrays import Floats, as_embeddings
+from nestbit._safetensors import read_arrays, write_arrays
 from nestbit.codecs.codes import Codes, LevelCodes, concatenate
 from nestbit.codecs.explain import explain_level
 from nestbit.codecs.level import Level
@@ -237,16 +238,12 @@ class Codec:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the codec as one safetensors file, by atomic rename."""
-        from nestbit._safetensors import write_arrays
-
         arrays, header = self.state()
         write_arrays(Path(path), arrays, {"nestbit.codec": json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Codec:
         """Read what `save` wrote; raises `FileFormatError` for anything else."""
-        from nestbit._safetensors import read_arrays
-
         arrays, metadata = read_arrays(Path(path))
         if "nestbit.codec" not in metadata:
             raise FileFormatError(f"{path} is a safetensors file, but holds no nestbit codec")

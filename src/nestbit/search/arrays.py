@@ -76,7 +76,9 @@ def _run(
             ids = np.sort(ids, axis=1)
             ids, scores = top_k(ids, scorer.rescore(part, ids, threads=threads), keep)
         seconds = time.perf_counter() - began
-        reports.append(_report(stage, part, level.coder.dim, rows_read, keep * len(q), seconds))
+        reports.append(
+            _report(stage, part, level.coder.prefixes, rows_read, keep * len(q), seconds)
+        )
     if live == len(codes):
         return _ordered(ids, scores)
     return _with_zero_rows(codec, codes, q, k, ids, scores)
@@ -99,11 +101,13 @@ def _with_zero_rows(
 
 
 def _report(
-    stage: Stage, part: LevelCodes, dim: int, rows_read: int, rows_kept: int, seconds: float
+    stage: Stage, part: LevelCodes, prefixes: int, rows_read: int, rows_kept: int, seconds: float
 ) -> StageReport:
-    dims = dim if stage.dims is None else stage.dims
-    row_bytes = -(-dims // 8) if part.layout == "bits" else dims * part.data.itemsize
-    row_bytes += 4 * len(part.factors)
+    dims = prefixes if stage.dims is None else stage.dims
+    # The layouts pack 8, 2 or 1 of what a prefix counts into one element of a row.
+    elements = -(-dims // {"bits": 8, "cells": 2}.get(part.layout, 1))
+    row_bytes = elements * part.data.itemsize
+    row_bytes += sum(factor.itemsize for factor in part.factors.values())
     return StageReport(
         level=stage.level,
         layout=part.layout,

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class StageReport:
-    """What one stage of a search did, over all queries together."""
+    """What one stage of a search did, over all queries together.
+
+    ``dims`` is the prefix that was read, in dimensions, or in cells for the cells layout.
+    """
 
     level: int
     layout: str
