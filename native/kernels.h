@@ -113,11 +113,41 @@ struct Candidates {
 // the weights as the caller has them.
 using RescoreFn = void (*)(const Candidates& rows, const float* weights, float* out);
 
+// Rows of cells are encoded as many at a time.
+inline constexpr size_t kEncodeRows = 64;
+
+// Codebooks as the encoders read them; cell c covers coordinates first[c] to first[c] + width[c].
+struct CellBooks {
+    size_t cells, centroids, coordinates;  // 16 or 256 centroids a cell
+    const int32_t *first, *width;
+    const size_t* start;     // sum of the widths of the cells before
+    const uint8_t* left_to;  // whether a later cell codes what this one leaves
+    const float* offset;     // [cell][centroid]: -|c|^2 / 2
+    // From centroids * start[c] on [coordinate][centroid]: what a cell compares and takes off, and
+    // what it decodes to.
+    const float *book, *decoded;
+};
+
+// Up to kEncodeRows rows; those beyond `count` hold zeros.
+struct EncodeTile {
+    const float* z;  // [coordinate][row]
+    float* left;     // the same, of which the cells take off their centroids; z if none does
+    float* sums;     // zeros at first: the decoded rows
+    uint8_t* found;  // [cell][row]: the centroids chosen
+    size_t count;
+};
+
+// Each cell in turn picks the first centroid of largest <z, c> - |c|^2/2. Then, over the
+// coordinates, along[r] = <sums, z> and length2[r] = <sums, sums>. Room for kEncodeRows of each.
+using EncodeFn = void (*)(const CellBooks& books, const EncodeTile& tile, float* along,
+                          float* length2);
+
 struct KernelTable {
     const char* name;
     ScoreFn score[kOps];
     SelectFn select;
     RescoreFn rescore[kElements];
+    EncodeFn encode;
     // Wrapping sum of all 64-bit little-endian words (the last one zero-padded): a plain read.
     uint64_t (*read)(const uint8_t* data, size_t size);
 

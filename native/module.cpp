@@ -14,6 +14,7 @@
 #include <string>
 
 #include "dispatch.h"
+#include "encode.h"
 #include "finite.h"
 #include "scan.h"
 #include "topk.h"
@@ -37,6 +38,8 @@ using Tables = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<3>, nb::c_contig, 
 using FloatTables = nb::ndarray<nb::numpy, const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using CandidateIds = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Ints = nb::ndarray<nb::numpy, const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using FloatRows = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::device::cpu>;
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 void require(bool condition, const char* what) {
@@ -249,6 +252,59 @@ ScoresOut rescore(const AnyRows& rows, const CandidateIds& ids, const FloatWeigh
                        weights.shape(1), threads, isa);
 }
 
+// `books` (16 or 256, sum of the widths); every range has to lie inside the coordinates.
+nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const FloatWeights& books,
+                                size_t coordinates) {
+    const size_t count = first.shape(0);
+    require(count > 0 && width.shape(0) == count, "one first coordinate and one width per cell");
+    require(books.shape(0) == 16 || books.shape(0) == 256, "16 or 256 centroids per cell");
+    size_t columns = 0;
+    for (size_t c = 0; c < count; ++c) {
+        const int64_t from = first.data()[c], size = width.data()[c];
+        require(from >= 0 && size > 0 && from + size <= static_cast<int64_t>(coordinates),
+                "cells must lie inside the coordinates");
+        columns += static_cast<size_t>(size);
+    }
+    require(books.shape(1) == columns, "one column of centroids per coordinate of a cell");
+    return {first.data(), width.data(), count, columns, coordinates, books.shape(0)};
+}
+
+nb::tuple cells_encode(const FloatRows& z, const Ints& first, const Ints& width,
+                       const FloatWeights& centroids, const FloatWeights& decoded, size_t threads,
+                       const std::string& isa) {
+    const auto rows = row_block(z, "rows must be contiguous along the last axis");
+    const auto cells = cell_ranges(first, width, centroids, z.shape(1));
+    require(decoded.shape(0) == centroids.shape(0) && decoded.shape(1) == centroids.shape(1),
+            "decoded must have the shape of the centroids");
+    require(threads >= 1, "threads must be at least 1");
+    const KernelTable& table = table_of(isa);
+    auto codes = new_array<uint8_t>(rows.count, nestbit::code_bytes(cells.count, cells.centroids));
+    auto sums = new_array<float>(2, rows.count);
+    const nestbit::EncodeRequest request{z.data(),         z.stride(0),    rows.count, cells,
+                                         centroids.data(), decoded.data(), threads};
+    uint8_t* codes_to = codes.data();
+    float* sums_to = sums.data();
+    {
+        const nb::gil_scoped_release released;
+        nestbit::encode_cells(table, request, codes_to, sums_to, sums_to + rows.count);
+    }
+    return nb::make_tuple(std::move(codes), std::move(sums));
+}
+
+ScoresOut cells_decode(const ByteRows& codes, const Ints& first, const Ints& width,
+                       const FloatWeights& decoded, size_t coordinates, size_t threads) {
+    const auto rows = row_block(codes, "codes must be contiguous along the last axis");
+    const auto cells = cell_ranges(first, width, decoded, coordinates);
+    require(rows.width == nestbit::code_bytes(cells.count, cells.centroids),
+            "codes must have one or half a byte per cell");
+    require(threads >= 1, "threads must be at least 1");
+    auto out = new_array<float>(rows.count, coordinates);
+    float* to = out.data();
+    const nb::gil_scoped_release released;
+    nestbit::decode_cells(rows, cells, decoded.data(), threads, to);
+    return out;
+}
+
 bool all_finite(const AnyFactors& values) {
     const void* data = values.data();
     const size_t size = values.shape(0);
@@ -282,6 +338,7 @@ std::vector<std::string> available_isas() {
 #define RESCORE_OPTIONS                                                                \
     ", ids: " ARRAY("int64") ", weights: " ARRAY("float32")                            \
     ", threads: int, isa: str = '') -> " ARRAY("float32")
+#define CELLS ", first: " ARRAY("int32") ", width: " ARRAY("int32")
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nestbit; call them through nestbit.kernels, which validates.";
@@ -326,6 +383,18 @@ NB_MODULE(_native, m) {
     m.def("rescore", &rescore, "rows"_a.noconvert(), "ids"_a.noconvert(), "weights"_a.noconvert(),
           "threads"_a, "isa"_a = "", nb::sig("def rescore(rows: " ANY_ARRAY RESCORE_OPTIONS),
           "Dot products of the weights with the rows that ids pick; uint16 rows are bfloat16.");
+    m.def("cells_encode", &cells_encode, "z"_a.noconvert(), "first"_a.noconvert(),
+          "width"_a.noconvert(), "centroids"_a.noconvert(), "decoded"_a.noconvert(), "threads"_a,
+          "isa"_a = "",
+          nb::sig("def cells_encode(z: " ARRAY("float32") CELLS ", centroids: " ARRAY("float32")
+                  ", decoded: " ARRAY("float32") ", threads: int, isa: str = '') -> tuple["
+                  ARRAY("uint8") ", " ARRAY("float32") "]"),
+          "Codes of the rows z, and the pair of <decoded row, z> and |decoded row|**2 of each.");
+    m.def("cells_decode", &cells_decode, "codes"_a.noconvert(), "first"_a.noconvert(),
+          "width"_a.noconvert(), "decoded"_a.noconvert(), "coordinates"_a, "threads"_a,
+          nb::sig("def cells_decode(codes: " ARRAY("uint8") CELLS ", decoded: " ARRAY("float32")
+                  ", coordinates: int, threads: int) -> " ARRAY("float32")),
+          "Sums of the decoded centroids that the cells of the codes pick.");
     m.def("all_finite", &all_finite, "values"_a.noconvert(),
           nb::sig("def all_finite(values: " ANY_ARRAY ") -> bool"),
           "Whether float16 or float32 values hold neither NaN nor infinity.");

@@ -287,6 +287,7 @@ const KernelTable kAmx = {
     .select = avx512::select,
     .rescore = {avx512::rescore_bits, avx512::rescore_i8, avx512::rescore_u8, avx512::rescore_f16,
                 avx512::rescore_bf16, avx512::rescore_f32, avx512::rescore_cells},
+    .encode = avx512::encode,
     .read = avx512::read,
     .pack_from = kPackFrom,
     .packed_bytes = packed_bytes,

@@ -202,6 +202,7 @@ const KernelTable kAvx2 = {
     .select = select,
     .rescore = {avx2::rescore_bits, avx2::rescore_i8, avx2::rescore_u8, avx2::rescore_f16,
                 avx2::rescore_bf16, avx2::rescore_f32, avx2::rescore_cells},
+    .encode = avx2::encode,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -243,6 +243,7 @@ const KernelTable kNeon = {
     .rescore = {rescore<Element::bits>, rescore<Element::i8>, rescore<Element::u8>,
                 rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
                 neon::rescore_cells},
+    .encode = neon::encode,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

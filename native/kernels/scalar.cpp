@@ -139,6 +139,9 @@ uint64_t read(const uint8_t* data, size_t size) {
 
 }  // namespace
 
+// scalar_encode.cpp
+void encode_scalar(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
+
 const KernelTable kScalar = {
     .name = "scalar",
     .score = {score<hamming_distance, uint8_t>, score<bits_dot, int8_t>,
@@ -148,6 +151,7 @@ const KernelTable kScalar = {
     .rescore = {rescore<Element::bits>, rescore<Element::i8>, rescore<Element::u8>,
                 rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
                 rescore<Element::cells>},
+    .encode = encode_scalar,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -1,4 +1,4 @@
-"""The scans and rescorings every search is made of, checked here and run natively.
+"""The scans, rescorings and encoders every search is made of, checked here and run natively.
 
 Rows are ``(n, width)`` arrays, possibly views with a row stride (``codes[:, :width]``). Packed
 bits are in `numpy.packbits` order. Cells have four bits: byte j of a row holds cell 2j in its low
@@ -29,6 +29,8 @@ __all__ = [
     "bits_scan",
     "bytes_rescore",
     "bytes_scan",
+    "cells_decode",
+    "cells_encode",
     "cells_rescore",
     "cells_scan",
     "default_threads",
@@ -138,6 +140,49 @@ def cells_scan(
     return _native.cells_scan(
         rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads)
     )
+
+
+def cells_encode(
+    z: Any,
+    first: Any,
+    width: Any,
+    centroids: Any,
+    decoded: Any,
+    *,
+    threads: int | None = None,
+) -> tuple[NDArray[np.uint8], Floats, Floats]:
+    """Return codes of rows ``z`` (n, r), and (n,) each ⟨ẑ, z⟩ and ‖ẑ‖² of the decoded rows ẑ.
+
+    Cell c covers the coordinates first[c] to first[c] + width[c], int32 arrays (cells,).
+    ``centroids`` (16 or 256, sum of widths) float32 hold the cells side by side, ``decoded``
+    what each decodes to. One cell after another picks the first centroid of largest
+    z·c - |c|²/2 and leaves z - c to later cells that overlap it. The codes are (n, cells) bytes
+    for 256 centroids; for 16 there are two cells to a byte. All float32, every score and sum a
+    chain of fused multiply-adds over the coordinates in order, a score from -|c|²/2 on. Raises
+    `InputError` for another dtype or shape, or a cell outside the coordinates.
+    """
+    z = _matrix(z, "z", np.float32)
+    first, width = _ranges(first, width, z.shape[1])
+    centroids = _books(centroids, "centroids", width)
+    decoded = _books(decoded, "decoded", width)
+    if decoded.shape != centroids.shape:
+        raise InputError(f"decoded must have shape {centroids.shape}, got {decoded.shape}")
+    codes, sums = _native.cells_encode(z, first, width, centroids, decoded, _threads(threads))
+    return codes, sums[0], sums[1]
+
+
+def cells_decode(
+    codes: Any, first: Any, width: Any, decoded: Any, r: int, *, threads: int | None = None
+) -> Floats:
+    """Return the rows (n, r) that ``codes`` of `cells_encode` decode to, cell after cell.
+
+    Raises `InputError` for another dtype or shape, or a cell outside the r coordinates.
+    """
+    first, width = _ranges(first, width, r)
+    decoded = _books(decoded, "decoded", width)
+    n_bytes = -(-len(width) // 2) if len(decoded) == 16 else len(width)
+    codes = _matrix(codes, "codes", np.uint8, columns=n_bytes)
+    return _native.cells_decode(codes, first, width, decoded, r, _threads(threads))
 
 
 def bits_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = None) -> Floats:
@@ -267,6 +312,31 @@ def _tables(x: Any, dtype: type, width: int) -> NDArray[Any]:
             f"for rows of {width} bytes, got {tables.dtype} of shape {tables.shape}"
         )
     return np.ascontiguousarray(tables)
+
+
+def _ranges(first: Any, width: Any, r: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    first, width = np.ascontiguousarray(first), np.ascontiguousarray(width)
+    int32 = first.dtype == width.dtype == np.int32
+    if not int32 or first.ndim != 1 or first.shape != width.shape or len(first) == 0:
+        raise InputError(
+            f"first and width must be int32 arrays of one shape (cells,), got {first.dtype} of "
+            f"shape {first.shape} and {width.dtype} of shape {width.shape}"
+        )
+    outside = (first < 0) | (width < 1) | (first.astype(np.int64) + width > r)
+    if outside.any():
+        cell = int(np.argmax(outside))
+        raise InputError(
+            f"cell {cell} of {width[cell]} coordinates from {first[cell]} on is not inside {r}"
+        )
+    return first, width
+
+
+def _books(x: Any, name: str, width: NDArray[np.int32]) -> Floats:
+    columns = int(width.sum(dtype=np.int64))
+    books = np.ascontiguousarray(_matrix(x, name, np.float32, columns=columns))
+    if len(books) not in (16, 256):
+        raise InputError(f"{name} must have 16 or 256 rows, got shape {books.shape}")
+    return books
 
 
 def _factors(x: Any, name: str, n: int, *dtypes: type) -> NDArray[Any] | None:

@@ -74,6 +74,62 @@ def cells_scan(
     return _best(dots, k, scales, row_bias, bases=bases, row_scale=row_scale)
 
 
+def cells_encode(
+    z: Floats,
+    first: NDArray[np.int32],
+    width: NDArray[np.int32],
+    centroids: Floats,
+    decoded: Floats,
+    *,
+    threads: int | None = None,
+) -> tuple[NDArray[np.uint8], Floats, Floats]:
+    """Return codes of the rows, and ⟨ẑ, z⟩ and ‖ẑ‖² of each; see `nestbit.kernels`."""
+    del threads
+    left, sums = z.copy(), np.zeros_like(z)
+    chosen = np.zeros((len(z), len(first)), np.uint8)
+    end = 0
+    for cell, (start, size) in enumerate(zip(first, width, strict=True)):
+        book, values = centroids[:, end : end + size], decoded[:, end : end + size]
+        end += size
+        squares = np.zeros(len(book))
+        for column in book.T.astype(np.float64):
+            squares += column * column
+        scores = np.tile((-squares / 2).astype(np.float32), (len(z), 1))
+        for k in range(size):
+            scores = _fma(left[:, start + k, None], book[None, :, k], scores)
+        chosen[:, cell] = scores.argmax(axis=1)
+        left[:, start : start + size] -= book[chosen[:, cell]]
+        sums[:, start : start + size] += values[chosen[:, cell]]
+    along, length2 = np.zeros(len(z), np.float32), np.zeros(len(z), np.float32)
+    for k in range(z.shape[1]):
+        along = _fma(sums[:, k], z[:, k], along)
+        length2 = _fma(sums[:, k], sums[:, k], length2)
+    if len(centroids) == 256:
+        return chosen, along, length2
+    padded = np.pad(chosen, [(0, 0), (0, chosen.shape[1] % 2)])
+    return padded[:, ::2] | padded[:, 1::2] << 4, along, length2
+
+
+def cells_decode(
+    codes: Bytes,
+    first: NDArray[np.int32],
+    width: NDArray[np.int32],
+    decoded: Floats,
+    r: int,
+    *,
+    threads: int | None = None,
+) -> Floats:
+    """Return the sums of the decoded centroids of the codes; see `nestbit.kernels`."""
+    del threads
+    chosen = codes if len(decoded) == 256 else _cells(codes)
+    rows = np.zeros((len(codes), r), np.float32)
+    end = 0
+    for cell, (start, size) in enumerate(zip(first, width, strict=True)):
+        rows[:, start : start + size] += decoded[chosen[:, cell], end : end + size]
+        end += size
+    return rows
+
+
 def bits_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None = None) -> Floats:
     """Return the weighted sums of the ones of the chosen rows; see `nestbit.kernels`."""
     del threads
@@ -106,9 +162,26 @@ def floats_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | Non
     return _rescore(rows, ids, weights)
 
 
+def _fma(x: Floats, y: Floats, z: Floats) -> Floats:
+    """Return x * y + z, rounded once.
+
+    The product is exact in float64. A sum rounded to odd, which keeps that it was inexact, has
+    bits enough to be rounded to float32 as the exact sum would be (Boldo and Melquiond 2008).
+    """
+    product = x.astype(np.float64) * y.astype(np.float64)
+    addend = z.astype(np.float64)
+    total = product + addend
+    part = total - product
+    error = (product - (total - part)) + (addend - part)
+    even = (total.view(np.int64) & 1) == 0
+    towards = np.where(error > 0, np.inf, -np.inf)
+    return np.where((error != 0) & even, np.nextafter(total, towards), total).astype(np.float32)
+
+
 def _cells(rows: Bytes) -> Bytes:
     """Return the cells of rows (n, width) as (n, 2 * width): the low half of a byte first."""
-    return np.stack([rows & 15, rows >> 4], axis=2).reshape(len(rows), -1)
+    halves = np.stack([rows & 15, rows >> 4], axis=2)
+    return halves.reshape(len(rows), 2 * rows.shape[1])
 
 
 def _best(

@@ -1,0 +1,42 @@
+// The encoder of cells in plain C++.
+#include <cmath>
+
+#include "../kernels.h"
+#include "target.h"
+#include "cells_encode.h"
+
+namespace nestbit {
+namespace {
+
+struct Lanes {
+    using Floats = float;
+    using Ints = int;
+    static constexpr size_t kLanes = 1;
+    static constexpr int kGroups = 1;
+
+    static Floats all(float x) { return x; }
+    static Ints whole(int x) { return x; }
+    static Floats load(const float* p) { return *p; }
+    static void store(float* p, Floats x) { *p = x; }
+    static Floats add(Floats x, Floats y) { return x + y; }
+    static Floats subtract(Floats x, Floats y) { return x - y; }
+    static Floats fma(Floats x, Floats y, Floats z) { return std::fma(x, y, z); }
+    static void keep_larger(Floats score, Ints number, Floats& top, Ints& best) {
+        if (!(score > top)) return;
+        top = score;
+        best = number;
+    }
+    template <size_t K>
+    static Floats lookup(const float* values, Ints chosen) {
+        return values[chosen];
+    }
+    static void store_bytes(uint8_t* p, Ints x) { *p = static_cast<uint8_t>(x); }
+};
+
+}  // namespace
+
+void encode_scalar(const CellBooks& books, const EncodeTile& tile, float* along, float* length2) {
+    CellEncoder<Lanes>::encode(books, tile, along, length2);
+}
+
+}  // namespace nestbit
