@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nestbit import kernels
 from nestbit._arrays import Floats
-from nestbit.codecs.cells import Cells, Nibbles, blocks, pack, quantize_tables, row_factors, unpack
+from nestbit.codecs.cells import Cells, block_rows, quantize_tables, row_factors
 from nestbit.codecs.coder import Encoded
 from nestbit.codecs.codes import Factor, Layout, LevelCodes
 from nestbit.codecs.scorers import Ids, Metric, Scorer
@@ -25,8 +25,8 @@ class CellRecipe(Protocol):
     def kind(self) -> str: ...  # noqa: D102
     @property
     def scaled(self) -> bool: ...  # noqa: D102
-    def nibbles(self, cells: Cells, z: Floats) -> Nibbles:
-        """The centroid that each cell takes, (n, cells), for coordinates (n, r)."""
+    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
+        """Packed codes of coordinates (n, r), and ⟨ẑ, z⟩ (n,) with what they decode to."""
 
 
 @dataclass(frozen=True)
@@ -150,24 +150,25 @@ class CellCoder:
         """Code rows (n, dim)."""
         data = np.empty((len(z), self.width), np.uint8)
         scale = np.ones(len(z), np.float16)
-        for part in blocks(len(z), max(len(self.cells), self.dim // 8)):
-            y = self.basis.rows(z[part])
-            nibbles = self.recipe.nibbles(self.cells, y)
-            data[part] = pack(nibbles)
+        step = block_rows(self.dim)
+        # Fresh pages for every block would cost as much as coding it.
+        centred = np.empty((min(step, len(z)), self.dim), np.float32)
+        coordinates = np.empty((len(centred), self.basis.forward.shape[1]), np.float32)
+        for start in range(0, len(z), step):
+            part = slice(start, min(start + step, len(z)))
+            x, y = centred[: part.stop - start], coordinates[: part.stop - start]
+            np.subtract(z[part], self.basis.mean, out=x)
+            np.matmul(x, self.basis.forward, out=y)
+            data[part], along = self.recipe.codes(self.cells, y)
             if self.scaled:
-                decoded = self.cells.sums(nibbles, y.shape[1])
-                scale[part] = row_factors(y, self._energy(z[part], y), decoded)
+                # A basis that leaves dimensions out is orthonormal: the whole row's energy counts.
+                whole = y if y.shape[1] >= x.shape[1] else x
+                scale[part] = row_factors(np.einsum("ij,ij->i", whole, whole), along)
         return Encoded(data, {"scale": scale} if self.scaled else {})
-
-    def _energy(self, x: Floats, y: Floats) -> Floats:
-        # A basis that leaves dimensions out is orthonormal: then the whole row's energy counts.
-        whole = y if y.shape[1] >= x.shape[1] else x - self.basis.mean
-        energy: Floats = np.einsum("ij,ij->i", whole, whole)
-        return energy
 
     def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
         """Float rows (n, dim) of packed rows and their factors."""
-        y = self.cells.sums(unpack(data, len(self.cells)), self.basis.forward.shape[1])
+        y = self.cells.decode(data, self.basis.forward.shape[1])
         if self.scaled:
             y *= factors["scale"].astype(np.float32)[:, None]
         rows: Floats = y @ self.basis.back + self.basis.mean

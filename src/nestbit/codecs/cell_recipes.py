@@ -13,7 +13,7 @@ from nestbit._arrays import Floats
 from nestbit.codecs import cell_coder
 from nestbit.codecs.allocation import even_cells
 from nestbit.codecs.cell_coder import Basis, CellCoder
-from nestbit.codecs.cells import CENTROIDS, Cells, Nibbles
+from nestbit.codecs.cells import CENTROIDS, Cells, pack
 from nestbit.codecs.coder import Coder
 from nestbit.codecs.nested import fit_nested
 from nestbit.codecs.training import train_cells
@@ -27,9 +27,9 @@ class _CellRecipe(Coder):
     layout = "cells"
     scaled: ClassVar[bool]
 
-    def nibbles(self, cells: Cells, z: Floats) -> Nibbles:
+    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
         """The nearest centroid of each cell."""
-        return cells.nearest(z)
+        return cells.encode(z)
 
     def restore(
         self, dim: int, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]
@@ -88,7 +88,7 @@ class RaBitQ(_CellRecipe):
         if not 1 <= self.bits <= 8:
             raise SpecError(f"rabitq({self.bits}) needs between 1 and 8 bits per dimension")
 
-    def nibbles(self, cells: Cells, z: Floats) -> Nibbles:
+    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
         """Bit planes of the grid point nearest in direction to each row, over several steps."""
         bits = self.bits
         n, r = z.shape
@@ -108,7 +108,8 @@ class RaBitQ(_CellRecipe):
         fours = chosen.reshape(n, r // 4, 4)
         places = np.array([1, 2, 4, 8], np.uint8)
         planes = [((fours >> p) & 1) @ places for p in reversed(range(bits))]
-        return np.stack(planes, axis=2).reshape(n, -1).astype(np.uint8)
+        codes = pack(np.stack(planes, axis=2).reshape(n, -1).astype(np.uint8))
+        return codes, np.einsum("ij,ij->i", cells.decode(codes, r), z)
 
     def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> CellCoder:
         """Learn the mean; draw the rotation."""

@@ -15,12 +15,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from nestbit import kernels
 from nestbit._arrays import Floats
 
 Nibbles = NDArray[np.uint8]
 
 CENTROIDS = 16
-_BLOCK_VALUES = 1 << 21
+_BLOCK_VALUES = 1 << 20
 # The factor of a row whose code has nearly lost its direction would be noise.
 _MAX_FACTOR = 16.0
 
@@ -70,38 +71,27 @@ class Cells:
             out[:, cells] = np.einsum("mcw,cwj->mcj", parts, books, optimize=True)
         return out
 
-    def sums(self, nibbles: Nibbles, coordinates: int) -> Floats:
-        """Decoded rows (n, coordinates) of nibbles (n, cells), without the rows' factors."""
-        z = np.zeros((len(nibbles), coordinates), np.float32)
-        for cell, (first, width, end) in enumerate(
-            zip(self.first, self.width, self.ends, strict=True)
-        ):
-            book = self.decoded[:, end - width : end]
-            z[:, first : first + width] += book[nibbles[:, cell]]
-        return z
+    def encode(self, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
+        """Packed codes of the nearest centroids, and ⟨ẑ, z⟩ (n,) with the decoded rows ẑ.
+
+        Cells that overlap earlier ones code what those leave.
+        """
+        codes, along, _ = kernels.cells_encode(
+            z, self.first, self.width, self.centroids, self.decoded
+        )
+        return codes, along
+
+    def decode(self, codes: NDArray[np.uint8], coordinates: int) -> Floats:
+        """Decoded rows (n, coordinates) of packed codes, without the rows' factors."""
+        return kernels.cells_decode(codes, self.first, self.width, self.decoded, coordinates)
 
     def nearest(self, z: Floats) -> Nibbles:
-        """Nibbles (n, cells) of the nearest centroids; overlapping cells code what is left."""
-        nibbles = np.empty((len(z), len(self)), np.uint8)
-        for layer in self.layers:
-            for cells, columns in self.by_width(layer):
-                nibbles[:, cells] = self._assign(z, cells, columns)
-            if len(self.layers) > 1:
-                z = z.copy()
-                for cell in layer:
-                    first, width, end = self.first[cell], self.width[cell], self.ends[cell]
-                    book = self.centroids[:, end - width : end]
-                    z[:, first : first + width] -= book[nibbles[:, cell]]
-        return nibbles
+        """Nibbles (n, cells) of the nearest centroids, as `encode` packs them."""
+        return unpack(self.encode(z)[0], len(self))
 
-    def _assign(self, z: Floats, cells: NDArray[np.int64], columns: NDArray[np.int64]) -> Nibbles:
-        books = self.centroids[:, columns].T.reshape(len(cells), -1, CENTROIDS)
-        parts = z[:, self.columns[columns]].reshape(len(z), len(cells), -1).transpose(1, 0, 2)
-        # The nearest centroid maximises z·c - |c|²/2.
-        fit = parts @ books
-        fit -= np.einsum("cwj,cwj->cj", books, books)[:, None, :] / 2
-        best: NDArray[np.int64] = fit.argmax(axis=2)
-        return best.T.astype(np.uint8)
+    def sums(self, nibbles: Nibbles, coordinates: int) -> Floats:
+        """Decoded rows (n, coordinates) of nibbles (n, cells), without the rows' factors."""
+        return self.decode(pack(nibbles), coordinates)
 
     @cached_property
     def layers(self) -> list[NDArray[np.int64]]:
@@ -150,21 +140,18 @@ def unpack(data: NDArray[np.uint8], cells: int) -> Nibbles:
     return out[:, :cells]
 
 
-def row_factors(z: Floats, energy: Floats, decoded: Floats) -> NDArray[np.float16]:
+def row_factors(energy: Floats, along: Floats) -> NDArray[np.float16]:
     """‖z‖² / ⟨ẑ, z⟩ per row, which makes ⟨q, ẑ⟩ an unbiased estimate (arXiv:2405.12497).
 
-    ``energy`` (n,) is ‖z‖² over all coordinates, dropped ones included.
+    ``energy`` (n,) is ‖z‖² over all coordinates, dropped ones included, ``along`` (n,) ⟨ẑ, z⟩.
     """
-    along = np.einsum("ij,ij->i", decoded, z)
     usable = along * _MAX_FACTOR > energy
     return np.where(usable, energy / np.where(usable, along, 1), 1).astype(np.float16)
 
 
-def blocks(n: int, width: int) -> Iterator[slice]:
-    """Slices of rows whose tables of 16 floats per cell stay within a few MB."""
-    step = max(64, _BLOCK_VALUES // (CENTROIDS * max(1, width)))
-    for start in range(0, n, step):
-        yield slice(start, start + step)
+def block_rows(dim: int) -> int:
+    """How many rows (n, dim) to code at once: a few MB, enough to keep every thread at work."""
+    return max(64, _BLOCK_VALUES // dim)
 
 
 def quantize_tables(tables: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:

@@ -146,7 +146,8 @@ def _try(
     cells = train_cells(z, ranges, rng, iterations=_TRIAL_ITERATIONS)
     decoded = cells.sums(cells.nearest(z), z.shape[1])
     energy = np.einsum("ij,ij->i", z, z)
-    decoded *= row_factors(z, energy, decoded).astype(np.float32)[:, None]
+    along = np.einsum("ij,ij->i", decoded, z)
+    decoded *= row_factors(energy, along).astype(np.float32)[:, None]
     estimates = (asked @ basis.back.T) @ decoded.T
     exact = asked @ (rows - basis.mean).T
     k = min(_K, len(rows) - 1)
