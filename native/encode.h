@@ -1,4 +1,4 @@
-// Encoding of rows of coordinates into cells, and back.
+// Encoding of float rows: into cells and back, and into bytes.
 #pragma once
 
 #include "kernels.h"
@@ -40,5 +40,11 @@ void encode_cells(const KernelTable& table, const EncodeRequest& request, uint8_
 // codes are `codes.stride` bytes apart.
 void decode_cells(const RowBlock& codes, const CellRanges& cells, const float* decoded,
                   size_t threads, float* out);
+
+// 256 equal steps per dimension. codes (n, dim) = rint((row - offset) * inverse), clipped to `low`
+// .. low + 255 and stored in its lowest byte; every operation is rounded. Returns how many values
+// were clipped. A value that is not a number becomes `low`. `stride` in floats.
+size_t encode_bytes(const float* rows, ptrdiff_t stride, size_t n, size_t dim, const float* offset,
+                    const float* inverse, int low, size_t threads, uint8_t* codes);
 
 }  // namespace nestbit

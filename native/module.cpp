@@ -305,6 +305,23 @@ ScoresOut cells_decode(const ByteRows& codes, const Ints& first, const Ints& wid
     return out;
 }
 
+nb::tuple bytes_encode(const FloatRows& z, const Floats& offset, const Floats& inverse,
+                       bool is_signed, size_t threads) {
+    const auto rows = row_block(z, "rows must be contiguous along the last axis");
+    const size_t dim = z.shape(1);
+    require(offset.shape(0) == dim && inverse.shape(0) == dim, "one offset and inverse per column");
+    require(threads >= 1, "threads must be at least 1");
+    auto codes = new_array<uint8_t>(rows.count, dim);
+    uint8_t* to = codes.data();
+    size_t clipped = 0;
+    {
+        const nb::gil_scoped_release released;
+        clipped = nestbit::encode_bytes(z.data(), z.stride(0), rows.count, dim, offset.data(),
+                                        inverse.data(), is_signed ? -128 : 0, threads, to);
+    }
+    return nb::make_tuple(std::move(codes), clipped);
+}
+
 bool all_finite(const AnyFactors& values) {
     const void* data = values.data();
     const size_t size = values.shape(0);
@@ -395,6 +412,12 @@ NB_MODULE(_native, m) {
           nb::sig("def cells_decode(codes: " ARRAY("uint8") CELLS ", decoded: " ARRAY("float32")
                   ", coordinates: int, threads: int) -> " ARRAY("float32")),
           "Sums of the decoded centroids that the cells of the codes pick.");
+    m.def("bytes_encode", &bytes_encode, "z"_a.noconvert(), "offset"_a.noconvert(),
+          "inverse"_a.noconvert(), "is_signed"_a, "threads"_a,
+          nb::sig("def bytes_encode(z: " ARRAY("float32") ", offset: " ARRAY("float32")
+                  ", inverse: " ARRAY("float32") ", is_signed: bool, threads: int) -> tuple["
+                  ARRAY("uint8") ", int]"),
+          "Rounded (z - offset) * inverse, clipped to a byte, and how many values were clipped.");
     m.def("all_finite", &all_finite, "values"_a.noconvert(),
           nb::sig("def all_finite(values: " ANY_ARRAY ") -> bool"),
           "Whether float16 or float32 values hold neither NaN nor infinity.");

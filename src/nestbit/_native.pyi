@@ -90,6 +90,40 @@ def rescore(
     Dot products of the weights with the rows that ids pick; uint16 rows are bfloat16.
     """
 
+def cells_encode(
+    z: numpy.typing.NDArray[numpy.float32],
+    first: numpy.typing.NDArray[numpy.int32],
+    width: numpy.typing.NDArray[numpy.int32],
+    centroids: numpy.typing.NDArray[numpy.float32],
+    decoded: numpy.typing.NDArray[numpy.float32],
+    threads: int,
+    isa: str = "",
+) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.typing.NDArray[numpy.float32]]:
+    """
+    Codes of the rows z, and the pair of <decoded row, z> and |decoded row|**2 of each.
+    """
+
+def cells_decode(
+    codes: numpy.typing.NDArray[numpy.uint8],
+    first: numpy.typing.NDArray[numpy.int32],
+    width: numpy.typing.NDArray[numpy.int32],
+    decoded: numpy.typing.NDArray[numpy.float32],
+    coordinates: int,
+    threads: int,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """Sums of the decoded centroids that the cells of the codes pick."""
+
+def bytes_encode(
+    z: numpy.typing.NDArray[numpy.float32],
+    offset: numpy.typing.NDArray[numpy.float32],
+    inverse: numpy.typing.NDArray[numpy.float32],
+    is_signed: bool,
+    threads: int,
+) -> tuple[numpy.typing.NDArray[numpy.uint8], int]:
+    """
+    Rounded (z - offset) * inverse, clipped to a byte, and how many values were clipped.
+    """
+
 def all_finite(values: numpy.typing.NDArray[Any]) -> bool:
     """Whether float16 or float32 values hold neither NaN nor infinity."""
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "dispatch.h"
+#include "encode.h"
 #include "scan.h"
 #include "topk.h"
 
@@ -267,6 +268,77 @@ void test_rescore_cells(const KernelTable& table, size_t n, size_t m, size_t c, 
     }
 }
 
+// Cells of random ranges, one over another where there are many; some centroids come twice.
+void test_encode(const KernelTable& table, size_t centroids, size_t n, size_t cells, size_t r,
+                 size_t threads, size_t gap) {
+    std::vector<int32_t> first(cells), width(cells);
+    size_t columns = 0;
+    for (size_t c = 0; c < cells; ++c) {
+        const size_t from = random_engine() % r;
+        first[c] = static_cast<int32_t>(from);
+        width[c] = static_cast<int32_t>(1 + random_engine() % std::min<size_t>(r - from, 40));
+        columns += static_cast<size_t>(width[c]);
+    }
+    std::normal_distribution<float> normal;
+    const auto fill = [&](float* to, size_t size) {
+        for (size_t i = 0; i < size; ++i) to[i] = normal(random_engine);
+    };
+    Matrix rows(n, 4 * r, 4 * (r + gap)), books(centroids, 4 * columns, 4 * columns);
+    const auto floats = [](uint8_t* p) { return reinterpret_cast<float*>(p); };
+    for (size_t i = 0; i < n; ++i) fill(floats(rows.row(i)), r);
+    float* book = floats(books.row(0));
+    fill(book, centroids * columns);
+    std::copy_n(book, columns, book + 3 * columns);
+    std::vector<float> decoded(centroids * columns), along(n), length2(n), back(n * r);
+    for (size_t i = 0; i < decoded.size(); ++i) decoded[i] = book[i] * 1.25f;
+    const CellRanges ranges{first.data(), width.data(), cells, columns, r, centroids};
+    const size_t bytes = code_bytes(cells, centroids);
+    const Matrix codes(n, bytes, bytes);
+    encode_cells(table,
+                 {floats(rows.row(0)), static_cast<ptrdiff_t>(r + gap), n, ranges, book,
+                  decoded.data(), threads},
+                 codes.block.get(), along.data(), length2.data());
+    decode_cells(codes.rows(), ranges, decoded.data(), threads, back.data());
+    bool ok = true;
+    for (size_t i = 0; i < n; ++i) {
+        std::vector<float> left(floats(rows.row(i)), floats(rows.row(i)) + r), sums(r, 0.0f);
+        size_t start = 0;
+        for (size_t c = 0; c < cells; ++c) {
+            const auto from = static_cast<size_t>(first[c]), size = static_cast<size_t>(width[c]);
+            size_t best = 0;
+            float top = -INFINITY;
+            for (size_t j = 0; j < centroids; ++j) {
+                const float* centroid = book + j * columns + start;
+                double square = 0;
+                for (size_t w = 0; w < size; ++w) {
+                    square += static_cast<double>(centroid[w]) * static_cast<double>(centroid[w]);
+                }
+                auto score = static_cast<float>(-square / 2);
+                for (size_t w = 0; w < size; ++w) score = std::fma(left[from + w], centroid[w], score);
+                if (score > top) top = score, best = j;
+            }
+            const uint8_t* code = codes.row(i);
+            const int found = centroids != 16 ? code[c] : c % 2 ? code[c / 2] >> 4 : code[c / 2] & 15;
+            ok = ok && found == static_cast<int>(best);
+            for (size_t w = 0; w < size; ++w) {
+                left[from + w] -= book[best * columns + start + w];
+                sums[from + w] += decoded[best * columns + start + w];
+            }
+            start += size;
+        }
+        float a = 0, b = 0;
+        for (size_t w = 0; w < r; ++w) {
+            a = std::fma(sums[w], floats(rows.row(i))[w], a);
+            b = std::fma(sums[w], sums[w], b);
+        }
+        ok = ok && a == along[i] && b == length2[i];
+        ok = ok && std::equal(sums.begin(), sums.end(), back.begin() + static_cast<ptrdiff_t>(i * r));
+    }
+    check(ok, std::string(table.name) + " encode n=" + std::to_string(n) + " cells=" +
+                  std::to_string(cells) + " r=" + std::to_string(r) + " of " +
+                  std::to_string(centroids));
+}
+
 void test_read(const KernelTable& table, size_t size) {
     const Block block(size);
     uint64_t sum = 0;
@@ -296,6 +368,12 @@ void test_table(const KernelTable& table) {
     for (const size_t m : {1, 20, 300}) {
         for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells}) {
             test_scan(table, op, 40, m, op == Op::cells ? 700 : 4000, 3, 2, 1);
+        }
+    }
+    for (const size_t n : {1, 3, 16, 17, 63, 65, 150}) {
+        for (const size_t r : {1, 5, 17, 50}) {
+            test_encode(table, 16, n, 1 + i++ % 7, r, 1 + i % 2, i % 3);
+            test_encode(table, 256, n, 1 + i % 3, r, 1 + i % 2, i % 3);
         }
     }
     for (size_t size = 0; size < 600; size += 1 + size / 9) test_read(table, size);

@@ -14,15 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nestbit import kernels
 from nestbit._arrays import Floats
 from nestbit.codecs.coder import Coder, Encoded
 from nestbit.codecs.codes import Factor, Layout
 from nestbit.codecs.scorers import FloatScorer, Metric, Scorer
 from nestbit.errors import InputError, SpecError
 from nestbit.kernels.floats import widen
-
-# Rows are coded in blocks that stay in the cache through the passes over them.
-_BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class AffineCoder:
         """Code rows (n, dim)."""
         out = np.empty((len(z), self.width), self.dtype)
         clipped = 0
-        step = max(1, _BLOCK_BYTES // (4 * self.dim))
+        step = max(1, self.recipe.block_bytes // (4 * self.dim))
         for start in range(0, len(z), step):
             block, n_clipped = self.recipe.pack(self, z[start : start + step])
             out[start : start + step] = block
@@ -109,6 +107,8 @@ class AffineCoder:
 
 class _Affine(Coder):
     dtype: ClassVar[str]
+    # Rows are coded in blocks that stay in the cache through the passes over them.
+    block_bytes: ClassVar[int] = 1 << 18
 
     def restore(
         self, dim: int, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]
@@ -179,6 +179,7 @@ class _Linear(_Affine):
 
     quantile: float = 1.0
     layout = "bytes"
+    block_bytes = 1 << 23  # one pass, which threads share
     low_code: ClassVar[int]
 
     def __post_init__(self) -> None:
@@ -202,13 +203,8 @@ class _Linear(_Affine):
         """The nearest of the 256 levels; values more than half a step outside are clipped."""
         assert coder.step is not None
         assert coder.offset is not None
-        low, high = (-128, 127) if coder.kind == "int8" else (0, 255)
         inverse = np.where(coder.step > 0, 1 / np.where(coder.step > 0, coder.step, 1), 0)
-        levels = (z - coder.offset) * inverse.astype(np.float32)
-        np.rint(levels, out=levels)
-        clipped = int(np.count_nonzero((levels < low) | (levels > high)))
-        np.clip(levels, low, high, out=levels)
-        return levels.astype(coder.dtype), clipped
+        return kernels.bytes_encode(z, coder.offset, inverse.astype(np.float32), coder.dtype.type)
 
     @staticmethod
     def unpack(coder: AffineCoder, data: NDArray[Any]) -> Floats:

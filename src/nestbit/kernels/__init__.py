@@ -27,6 +27,7 @@ __all__ = [
     "available_isas",
     "bits_rescore",
     "bits_scan",
+    "bytes_encode",
     "bytes_rescore",
     "bytes_scan",
     "cells_decode",
@@ -140,6 +141,25 @@ def cells_scan(
     return _native.cells_scan(
         rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads)
     )
+
+
+def bytes_encode(
+    z: Any, offset: Any, inverse: Any, dtype: type, *, threads: int | None = None
+) -> tuple[NDArray[Any], int]:
+    """Return codes (n, dim) of rows ``z`` (n, dim) in 256 steps, and how many were clipped.
+
+    The codes are rint((z - offset) * inverse) in float32, ties to even, clipped to what
+    ``dtype``, int8 or uint8, holds. ``offset`` and ``inverse`` (dim,) are float32. Raises
+    `InputError` for another dtype or shape.
+    """
+    z = _matrix(z, "z", np.float32)
+    offset = _factors(offset, "offset", z.shape[1])
+    inverse = _factors(inverse, "inverse", z.shape[1])
+    if offset is None or inverse is None or np.dtype(dtype) not in (np.int8, np.uint8):
+        raise InputError(f"bytes need an offset, an inverse and int8 or uint8, got {dtype}")
+    signed = np.dtype(dtype) == np.int8
+    codes, clipped = _native.bytes_encode(z, offset, inverse, signed, _threads(threads))
+    return codes.view(dtype), clipped
 
 
 def cells_encode(

@@ -74,6 +74,16 @@ def cells_scan(
     return _best(dots, k, scales, row_bias, bases=bases, row_scale=row_scale)
 
 
+def bytes_encode(
+    z: Floats, offset: Floats, inverse: Floats, dtype: type, *, threads: int | None = None
+) -> tuple[Bytes, int]:
+    """Return the rounded and clipped bytes, and how many were clipped; see `nestbit.kernels`."""
+    del threads
+    levels = np.rint((z - offset) * inverse)
+    clipped = np.clip(levels, np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return clipped.astype(dtype), int((levels != clipped).sum())
+
+
 def cells_encode(
     z: Floats,
     first: NDArray[np.int32],
