@@ -67,7 +67,7 @@ def cells_scan(
 ) -> tuple[Ids, Floats]:
     """Return the k rows whose cells look up the largest sums; see `nestbit.kernels`."""
     del threads
-    cells = _cells(rows)
+    cells = _cells(rows, tables)
     columns = np.arange(cells.shape[1])
     sums = [table[columns, cells].sum(axis=1, dtype=np.int64) for table in tables]
     dots = np.array(sums, dtype=np.int64).reshape(len(tables), len(rows))
@@ -89,7 +89,7 @@ def bytes_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None
 def cells_rescore(rows: Bytes, ids: Ids, tables: Floats, *, threads: int | None = None) -> Floats:
     """Return the sums of the tables at the cells of the chosen rows; see `nestbit.kernels`."""
     del threads
-    cells = _cells(rows)
+    cells = _cells(rows, tables)
     columns = np.arange(cells.shape[1])
     sums = [
         table[columns, cells[chosen]].sum(axis=1, dtype=np.float64)
@@ -106,8 +106,10 @@ def floats_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | Non
     return _rescore(rows, ids, weights)
 
 
-def _cells(rows: Bytes) -> Bytes:
-    """Return the cells of rows (n, width) as (n, 2 * width): the low half of a byte first."""
+def _cells(rows: Bytes, tables: NDArray[Any]) -> Bytes:
+    """Return the cells of rows (n, width): bytes, or the low and the high half of each."""
+    if tables.shape[2] == 256:
+        return rows
     return np.stack([rows & 15, rows >> 4], axis=2).reshape(len(rows), -1)
 
 
