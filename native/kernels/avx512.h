@@ -36,6 +36,11 @@ void rescore_cells(const Candidates& rows, const float* weights, float* out);
 // avx512_encode.cpp
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
 
+// avx512_wide.cpp
+void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
+          size_t ld);
+void rescore_wide(const Candidates& rows, const float* weights, float* out);
+
 // avx512.cpp
 size_t select(const int32_t* dots, size_t count, const Scoring& scoring, float threshold,
               uint32_t first_row, uint64_t* keys);
