@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import nestbit as nb
-from nestbit.codecs.allocation import even_cells, water_filling
+from nestbit.codecs.allocation import balanced_order, even_cells, water_filling
 from nestbit.codecs.cell_coder import CellCoder
-from nestbit.codecs.cells import Cells, pack, quantize_tables, unpack
-from nestbit.codecs.training import train_cells
+from nestbit.codecs.cells import pack, quantize_tables, unpack
+from nestbit.codecs.training import rotate, train_cells
 from nestbit.errors import FileFormatError, InputError, SpecError
 from synthetic import text_like
 
@@ -35,15 +35,16 @@ def coder_of(codec: nb.Codec, level: int = 0) -> CellCoder:
     st.floats(0, 3),
     st.floats(0.05, 4),
     st.sampled_from([1.0, 0.7, 0.4]),
+    st.sampled_from([4, 8]),
 )
 @settings(max_examples=60)
 def test_allocation_uses_every_cell_and_stays_inside(
-    dim: int, decay: float, bits: float, exponent: float
+    dim: int, decay: float, rate: float, exponent: float, bits: int
 ) -> None:
-    n_cells = max(1, round(dim * bits / 4))
+    n_cells = max(1, round(dim * rate / bits))
     variances = (np.arange(1, dim + 1) ** -decay).astype(np.float32)
     for first, width in (
-        water_filling(variances, n_cells, exponent),
+        water_filling(variances, n_cells, bits, exponent),
         even_cells(dim, n_cells),
     ):
         assert len(first) == len(width) == n_cells
@@ -54,12 +55,13 @@ def test_allocation_uses_every_cell_and_stays_inside(
 
 def test_coordinates_of_more_variance_get_more_bits() -> None:
     variances = (np.arange(1, 129) ** -1.5).astype(np.float32)
-    first, width = water_filling(variances, 32, 1.0)
-    bits = np.zeros(128)
-    for f, w in zip(first, width, strict=True):
-        bits[f : f + w] += 4 / w
-    assert bits[0] > bits[20] > bits[-1]
-    assert np.all(np.diff(bits[: first[-1]]) <= 0)
+    for cell_bits in (4, 8):
+        first, width = water_filling(variances, 128 // cell_bits, cell_bits, 1.0)
+        bits = np.zeros(128)
+        for f, w in zip(first, width, strict=True):
+            bits[f : f + w] += cell_bits / w
+        assert bits[0] > bits[20] > bits[-1]
+        assert np.all(np.diff(bits[: first[-1]]) <= 0)
 
 
 def test_joint_centroids_are_no_worse_than_coordinates_one_by_one() -> None:
@@ -67,9 +69,8 @@ def test_joint_centroids_are_no_worse_than_coordinates_one_by_one() -> None:
     ranges = np.array([0, 4], np.int32), np.array([4, 4], np.int32)
     error = []
     for iterations in (0, 20):
-        cells = train_cells(z, ranges, np.random.default_rng(0), iterations=iterations)
-        plain = Cells(cells.first, cells.width, cells.centroids, np.ones_like(cells.gain))
-        error.append(float(((plain.sums(plain.nearest(z), 8) - z) ** 2).sum()))
+        cells = train_cells(z, ranges, 4, iterations=iterations)
+        error.append(float(((cells.decode(cells.encode(z)[0], 8) - z) ** 2).sum()))
     assert error[1] < 0.9 * error[0]
 
 
@@ -79,9 +80,33 @@ def test_overlapping_cells_refine_one_another() -> None:
     two = np.repeat(one[0], 2), np.repeat(one[1], 2)
     error = []
     for ranges in (one, two):
-        cells = train_cells(z, ranges, np.random.default_rng(0), iterations=15)
-        error.append(float(((cells.sums(cells.nearest(z), 4) - z) ** 2).sum()))
+        cells = train_cells(z, ranges, 4, iterations=15)
+        error.append(float(((cells.decode(cells.encode(z)[0], 4) - z) ** 2).sum()))
     assert error[1] < error[0] / 50
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_rotation_trained_with_the_cells_lowers_their_error(bits: int) -> None:
+    y = text_like(3000, 24, decay=0.3)
+    y -= y.mean(axis=0)
+    axes = np.linalg.qr(np.random.default_rng(0).standard_normal((24, 16)))[0].astype(np.float32)
+    ranges = even_cells(16, 4)
+    cells = train_cells(y @ axes, ranges, bits, iterations=10)
+    turned, better = rotate(cells, y, axes, rounds=8)
+    np.testing.assert_allclose(turned.T @ turned, np.eye(16), atol=1e-5)
+    error = [
+        float(((c.decode(c.encode(y @ a)[0], 16) @ a.T - y) ** 2).sum())
+        for c, a in ((cells, axes), (better, turned))
+    ]
+    assert error[1] < 0.95 * error[0]
+
+
+def test_eigenvalue_allocation_gives_every_run_alike() -> None:
+    variances = (np.arange(1, 33) ** -1.5).astype(np.float32)
+    order = balanced_order(variances, even_cells(32, 4))
+    assert sorted(order) == list(range(32))
+    products = np.log2(variances[order]).reshape(4, 8).sum(axis=1)
+    assert np.ptp(products) < 0.2 * np.ptp(np.log2(variances).reshape(4, 8).sum(axis=1))
 
 
 @given(st.integers(1, 9), st.integers(0, 5), st.integers(0, 2**32 - 1))
@@ -101,7 +126,9 @@ def test_rounded_tables_keep_their_bound() -> None:
     assert np.all(np.abs(estimate - exact) <= 24 * scale[:, None] / 2 + 1e-4)
 
 
-@pytest.mark.parametrize("spec", ["nested(1)", "nested(0.5)", "rabitq", "rabitq(4)"])
+@pytest.mark.parametrize(
+    "spec", ["nested(1)", "nested(0.5)", "nested(1, cell=4)", "rabitq", "rabitq(4)"]
+)
 def test_estimates_are_unbiased(spec: str) -> None:
     rows, queries = text_like(3000, 64), text_like(50, 64, seed=9)
     codec = nb.fit(rows, spec)
@@ -117,6 +144,7 @@ def test_nested_recalls_more_than_rabitq_and_pq_at_the_same_bytes() -> None:
     nested = recall("nested(1)", rows, queries)
     assert nested > recall("rabitq", rows, queries) + 0.02
     assert nested > recall("pq(28)", rows, queries) + 0.02
+    assert nested > recall("pq(14, nbits=8)", rows, queries) + 0.01
 
 
 def test_more_bits_recall_more() -> None:
@@ -129,9 +157,12 @@ def test_more_bits_recall_more() -> None:
 def test_a_fit_keeps_the_candidate_that_recalled_best() -> None:
     codec = nb.fit(text_like(2000, 96), "nested(1)")
     trials = coder_of(codec).notes["trials"]
-    best = max(trials, key=lambda t: t["recall"] + 0.25 * t["recall_100"] - t["handicap"])
-    assert {trial["basis"] for trial in trials} == {"pca", "mean-weighted pca", "rotation"}
+    finals = [trial for trial in trials if trial["rounds"]]
+    best = max(finals, key=lambda t: t["recall"] + 0.25 * t["recall_100"] - t["handicap"])
+    names = {"pca", "row-weighted pca", "mean-weighted pca", "rotation"}
+    assert {trial["basis"] for trial in trials} == names
     assert coder_of(codec).basis.name == best["basis"]
+    assert coder_of(codec).factor.kind == best["factor"]
     assert f"recall of the float top 10 {best['recall']:.3f}" in codec.explain()
 
 
@@ -190,7 +221,8 @@ def test_a_prefix_of_a_nested_code_is_a_shorter_code() -> None:
         ("nested(nan)", "between 0.25 and 4"),
         ("rabitq(0)", "between 1 and 8"),
         ("rabitq(9)", "between 1 and 8"),
-        ("pq(8, nbits=8)", "4 bits"),
+        ("pq(8, nbits=6)", "4 or 8 bits"),
+        ("nested(1, cell=6)", "unknown value '6'"),
         ("pq(0)", "between 1 and 96"),
         ("pq(97)", "between 1 and 96"),
     ],
@@ -204,6 +236,35 @@ def test_too_few_rows_are_refused() -> None:
     for spec in ("nested(1)", "pq(4)"):
         with pytest.raises(InputError, match="at least 64 rows"):
             nb.fit(text_like(63, 16), spec)
+    for spec in ("nested(1, cell=8)", "pq(4, nbits=8)"):
+        with pytest.raises(InputError, match="at least 1024 rows"):
+            nb.fit(text_like(1023, 16), spec)
+
+
+def test_cells_are_of_eight_bits_where_there_are_rows_to_train_them() -> None:
+    few, many = text_like(1000, 16), text_like(1100, 16)
+    assert coder_of(nb.fit(few, "nested(1)")).cells.bits == 4
+    assert coder_of(nb.fit(many, "nested(1)")).cells.bits == 8
+    assert coder_of(nb.fit(many, "nested(1, cell=4)")).cells.bits == 4
+
+
+@pytest.mark.parametrize("nbits", [4, 8])
+def test_a_learned_rotation_recalls_more(nbits: int) -> None:
+    rows, queries = text_like(3000, 48, decay=0.7), text_like(100, 48, seed=1, decay=0.7)
+    spec = f"pq({96 // nbits}, nbits={nbits}"
+    plain, learned = (
+        recall(f"{spec})", rows, queries),
+        recall(f"{spec}, rotation=learned)", rows, queries),
+    )
+    assert learned > plain + 0.02
+
+
+def test_a_factor_that_is_not_stored_leaves_the_bytes_to_the_cells() -> None:
+    rows = text_like(3000, 64)
+    codec = nb.fit(rows, "nested(0.25)")
+    assert codec.n_bytes == 8 * 64 // 256 + 2
+    coder = coder_of(codec)
+    assert len(coder.cells) == (2 if coder.scaled else 4)
 
 
 def test_cell_codes_without_their_factors_are_refused() -> None:

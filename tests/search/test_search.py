@@ -169,10 +169,17 @@ def test_bytes_read_are_those_of_the_layout_and_its_factors(
 
 
 def test_a_prefix_of_cells_reads_half_a_byte_each(rows: Rows, queries: Rows) -> None:
-    codec = nb.fit(rows, "nested(1)")
+    codec = nb.fit(rows, "rabitq")
     plan = nb.Plan((nb.Stage(0, dims=8),))
     report = nb.search(codec, codec.encode(rows), queries, plan=plan, explain=True).stages[0]
     assert (report.dims, report.bytes_read) == (8, 20 * 2000 * (4 + 2))
+
+
+def test_a_prefix_of_wide_cells_reads_a_byte_each(rows: Rows, queries: Rows) -> None:
+    codec = nb.fit(rows, "pq(12, nbits=8)")
+    plan = nb.Plan((nb.Stage(0, dims=8),))
+    report = nb.search(codec, codec.encode(rows), queries, plan=plan, explain=True).stages[0]
+    assert (report.dims, report.bytes_read) == (8, 20 * 2000 * 8)
 
 
 def test_k_may_be_all_rows(rows: Rows, queries: Rows) -> None:

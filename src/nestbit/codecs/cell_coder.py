@@ -1,9 +1,9 @@
-"""The fitted coder of every 4-bit cell code, and its scorer."""
+"""The fitted coder of every code of cells, and its scorer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nestbit import kernels
 from nestbit._arrays import Floats
-from nestbit.codecs.cells import Cells, block_rows, quantize_tables, row_factors
+from nestbit.codecs.cells import Cells, RowFactor, block_rows, quantize_tables
 from nestbit.codecs.coder import Encoded
 from nestbit.codecs.codes import Factor, Layout, LevelCodes
 from nestbit.codecs.scorers import Ids, Metric, Scorer
@@ -19,14 +19,12 @@ from nestbit.errors import InputError
 
 
 class CellRecipe(Protocol):
-    """What a coder of cells needs of its recipe; ``scaled`` codes have a factor per row."""
+    """What a coder of cells needs of its recipe."""
 
     @property
     def kind(self) -> str: ...  # noqa: D102
-    @property
-    def scaled(self) -> bool: ...  # noqa: D102
-    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
-        """Packed codes of coordinates (n, r), and ⟨ẑ, z⟩ (n,) with what they decode to."""
+    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
+        """Packed codes of coordinates (n, r), and ⟨ẑ, z⟩ and ‖ẑ‖² of what they decode to, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Basis:
 
 @dataclass(frozen=True)
 class CellScorer:
-    """Tables (m, cells, 16) of float queries; score = bias + scale_r Σ_c table[cell_c(r)].
+    """Tables (m, cells, 16 or 256) of float queries; score = bias + scale_r Σ_c table[cell_c(r)].
 
     The scan rounds the tables to 8 bits; `rescore` uses them in float.
     """
@@ -84,16 +82,18 @@ class CellScorer:
         return self.metric.score(sums, codes, ids, self.bias)
 
     def _columns(self, codes: LevelCodes) -> NDArray[np.uint8]:
-        return codes.data[:, : self.tables.shape[1] // 2]
+        cells, size = self.tables.shape[1:]
+        return codes.data[:, : cells if size == 256 else cells // 2]
 
 
 @dataclass(frozen=True)
 class CellCoder:
-    """A basis and the cells over it; ``notes`` say how they came to be."""
+    """A basis, the cells over it and the rows' factor; ``notes`` say how they came to be."""
 
     recipe: CellRecipe
     basis: Basis
     cells: Cells
+    factor: RowFactor
     notes: dict[str, Any]
 
     @property
@@ -104,7 +104,7 @@ class CellCoder:
     @property
     def scaled(self) -> bool:
         """Whether the rows have factors."""
-        return self.recipe.scaled
+        return self.factor.kind != "none"
 
     @property
     def dim(self) -> int:
@@ -118,13 +118,13 @@ class CellCoder:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Two cells to a byte."""
+        """Two cells of four bits, or one of eight, to a byte."""
         return np.dtype(np.uint8)
 
     @property
     def width(self) -> int:
         """Bytes of the cells of a row."""
-        return -(-len(self.cells) // 2)
+        return self.cells.n_bytes
 
     @property
     def n_bytes(self) -> int:
@@ -144,7 +144,7 @@ class CellCoder:
     @property
     def prefix_unit(self) -> int:
         """A prefix is whole bytes."""
-        return 2
+        return 8 // self.cells.bits
 
     def encode(self, z: Floats) -> Encoded:
         """Code rows (n, dim)."""
@@ -159,11 +159,12 @@ class CellCoder:
             x, y = centred[: part.stop - start], coordinates[: part.stop - start]
             np.subtract(z[part], self.basis.mean, out=x)
             np.matmul(x, self.basis.forward, out=y)
-            data[part], along = self.recipe.codes(self.cells, y)
+            data[part], along, length2 = self.recipe.codes(self.cells, y)
             if self.scaled:
                 # A basis that leaves dimensions out is orthonormal: the whole row's energy counts.
                 whole = y if y.shape[1] >= x.shape[1] else x
-                scale[part] = row_factors(np.einsum("ij,ij->i", whole, whole), along)
+                energy = np.einsum("ij,ij->i", whole, whole)
+                scale[part] = self.factor.of(energy, along, length2)
         return Encoded(data, {"scale": scale} if self.scaled else {})
 
     def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
@@ -178,8 +179,6 @@ class CellCoder:
         """Tables of the queries over all cells, or over the first ``dims``."""
         cells = self.cells if dims is None else self.cells.prefix(dims)
         tables = cells.tables(queries @ self.basis.back.T)
-        if len(cells) % 2:
-            tables = np.concatenate([tables, np.zeros_like(tables[:, :1])], axis=1)
         return CellScorer(tables, bias + queries @ self.basis.mean, metric)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -194,7 +193,8 @@ class CellCoder:
             "centroids": cells.centroids,
             "gain": cells.gain,
         }
-        return arrays, {"basis": basis.name, "notes": self.notes}
+        header = {"basis": basis.name, "factor": asdict(self.factor), "notes": self.notes}
+        return arrays, header
 
 
 def restore(
@@ -208,6 +208,7 @@ def restore(
         a = dict(arrays)
         basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
         cells = Cells(a.pop("first"), a.pop("width"), a.pop("centroids"), a.pop("gain"))
+        factor = RowFactor(header["factor"]["kind"], float(header["factor"]["gain"]))
         r, columns = basis.forward.shape[1], int(cells.width.sum())
         fits = (
             not a
@@ -219,12 +220,14 @@ def restore(
             and cells.first.min() >= 0
             and cells.width.min() > 0
             and (cells.first + cells.width).max() <= r
-            and cells.centroids.shape == (16, columns)
+            and cells.centroids.shape in ((16, columns), (256, columns))
             and cells.gain.shape == (columns,)
+            and factor.kind in ("direction", "length", "none")
+            and 0 < factor.gain < float("inf")
         )
     except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
         raise InputError(f"the arrays of a {recipe.kind} coder are damaged: {error!r}") from error
     if not fits:
         found = {name: array.shape for name, array in arrays.items()}
         raise InputError(f"{recipe.kind} of {dim} dimensions cannot use the arrays {found}")
-    return CellCoder(recipe, basis, cells, dict(header["notes"]))
+    return CellCoder(recipe, basis, cells, factor, dict(header["notes"]))

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit.codecs import cell_coder
-from nestbit.codecs.allocation import even_cells
+from nestbit.codecs.allocation import balanced_order, even_cells
 from nestbit.codecs.cell_coder import Basis, CellCoder
-from nestbit.codecs.cells import CENTROIDS, Cells, pack
+from nestbit.codecs.cells import Cells, RowFactor, pack
 from nestbit.codecs.coder import Coder
 from nestbit.codecs.nested import fit_nested
-from nestbit.codecs.training import train_cells
-from nestbit.codecs.transforms import random_rotation
+from nestbit.codecs.training import improve, rotate, train_cells
+from nestbit.codecs.transforms import principal_axes, random_rotation
 from nestbit.errors import InputError, SpecError
 
 _TRAIN_ROWS = 25_000
+_OPQ_ROUNDS = 20
+# Rows to train a centroid on, at the least.
+_ENOUGH = 4
 
 
 class _CellRecipe(Coder):
     layout = "cells"
-    scaled: ClassVar[bool]
 
-    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
+    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
         """The nearest centroid of each cell."""
         return cells.encode(z)
 
@@ -42,29 +44,28 @@ class _CellRecipe(Coder):
 class Nested(_CellRecipe):
     """``bits`` per dimension on average (0.25 to 4), spent where the spectrum has energy.
 
-    A basis (PCA, query-weighted PCA when queries are given, or a random rotation), bits by
-    reverse water-filling, cells of four bits trained jointly and ordered by value, and one
-    factor per row. Fitting compares the bases and exponents on held-out rows.
+    A basis (PCA, PCA weighted for the queries, or a random rotation) turned towards the cells,
+    bits by reverse water-filling, cells of four or eight bits trained jointly and ordered by
+    value, and one factor per row or as many more cells. Fitting compares on held-out rows.
+    ``cell`` bits are eight where there are rows enough to train 256 centroids.
     """
 
     bits: float
+    cell: Literal["auto", "4", "8"] = "auto"
     kind = "nested"
-    scaled = True
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.bits <= 4:
             raise SpecError(f"nested({self.bits:g}) needs between 0.25 and 4 bits per dimension")
 
     def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> CellCoder:
-        """Raises `InputError` for fewer than 64 rows."""
-        if len(z) < 4 * CENTROIDS:
-            raise InputError(
-                f"nested({self.bits:g}) needs at least {4 * CENTROIDS} rows to fit, got {len(z)}"
-            )
-        n_cells = max(1, round(z.shape[1] * self.bits / 4))
-        basis, cells, trials = fit_nested(z, n_cells, queries, rng)
+        """Raises `InputError` for fewer than 64 rows, or 1,024 where cells of 8 bits are asked."""
+        bits = 8 if self.cell == "8" or (self.cell == "auto" and len(z) >= _ENOUGH << 8) else 4
+        _check_rows(f"nested({self.bits:g}) with cells of {bits} bits", len(z), bits)
+        n_bytes = max(1, round(z.shape[1] * self.bits / 8))
+        basis, cells, factor, trials = fit_nested(z, n_bytes, bits, queries, rng)
         notes = {"trials": [asdict(trial) for trial in trials]}
-        return CellCoder(self, basis, cells, notes)
+        return CellCoder(self, basis, cells, factor, notes)
 
 
 # Half-widths of the grid to try, in standard deviations of the row's coordinates.
@@ -82,13 +83,12 @@ class RaBitQ(_CellRecipe):
 
     bits: int = 1
     kind = "rabitq"
-    scaled = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 8:
             raise SpecError(f"rabitq({self.bits}) needs between 1 and 8 bits per dimension")
 
-    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
+    def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
         """Bit planes of the grid point nearest in direction to each row, over several steps."""
         bits = self.bits
         n, r = z.shape
@@ -109,7 +109,9 @@ class RaBitQ(_CellRecipe):
         places = np.array([1, 2, 4, 8], np.uint8)
         planes = [((fours >> p) & 1) @ places for p in reversed(range(bits))]
         codes = pack(np.stack(planes, axis=2).reshape(n, -1).astype(np.uint8))
-        return codes, np.einsum("ij,ij->i", cells.decode(codes, r), z)
+        decoded = cells.decode(codes, r)
+        along = np.einsum("ij,ij->i", decoded, z)
+        return codes, along, np.einsum("ij,ij->i", decoded, decoded)
 
     def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> CellCoder:
         """Learn the mean; draw the rotation."""
@@ -121,42 +123,54 @@ class RaBitQ(_CellRecipe):
         basis = Basis("rotation", mean, forward, np.ascontiguousarray(forward.T))
         first = np.repeat(np.arange(0, padded, 4, dtype=np.int32), self.bits)
         width = np.full(len(first), 4, np.int32)
-        corner = ((np.arange(CENTROIDS)[:, None] >> np.arange(4)) & 1) - 0.5
+        corner = ((np.arange(16)[:, None] >> np.arange(4)) & 1) - 0.5
         weights = 2.0 ** np.arange(self.bits)[::-1]
         centroids = np.concatenate([corner * w for w in weights] * (padded // 4), axis=1)
         cells = Cells(
             first, width, centroids.astype(np.float32), np.ones(centroids.shape[1], np.float32)
         )
-        return CellCoder(self, basis, cells, {})
+        return CellCoder(self, basis, cells, RowFactor("direction"), {})
 
 
 @dataclass(frozen=True)
 class Pq(_CellRecipe):
-    """Product quantization: ``m`` runs of dimensions, 16 centroids each (Jégou et al. 2011).
+    """Product quantization: ``m`` runs of dimensions, 2^nbits centroids each (Jégou et al. 2011).
 
-    After ``pca(d)`` or ``rotate`` it is the usual variant for unbalanced dimensions.
+    With ``rotation=learned`` the dimensions are rotated first, by the principal axes shared out
+    evenly among the runs and then in turns with the centroids (OPQ, Ge et al. 2013).
     """
 
     m: int
     nbits: int = 4
+    rotation: Literal["none", "learned"] = "none"
     kind = "pq"
-    scaled = False
 
     def __post_init__(self) -> None:
-        if self.nbits != 4:
-            raise SpecError(f"pq(m, nbits={self.nbits}): cells hold 4 bits; use more of them")
+        if self.nbits not in (4, 8):
+            raise SpecError(f"pq(m, nbits={self.nbits}): cells hold 4 or 8 bits")
 
     def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> CellCoder:
-        """Raises `SpecError` for m beyond the width, `InputError` for fewer than 64 rows."""
+        """Raises `SpecError` for m beyond the width, `InputError` for too few rows."""
         dim = z.shape[1]
         if not 1 <= self.m <= dim:
             raise SpecError(f"pq({self.m}) needs between 1 and {dim} runs, the width before it")
-        if len(z) < 4 * CENTROIDS:
-            raise InputError(f"pq needs at least {4 * CENTROIDS} rows to fit, got {len(z)}")
-        rows = z[np.sort(rng.permutation(len(z))[:_TRAIN_ROWS])]
-        same = np.eye(dim, dtype=np.float32)
-        basis = Basis("none", np.zeros(dim, np.float32), same, same)
-        trained = train_cells(rows, even_cells(dim, self.m), rng, iterations=25)
-        # Plain PQ decodes to the centroids themselves.
-        plain = Cells(trained.first, trained.width, trained.centroids, np.ones_like(trained.gain))
-        return CellCoder(self, basis, plain, {})
+        _check_rows(f"pq(m, {self.nbits})", len(z), self.nbits)
+        y = z[np.sort(rng.permutation(len(z))[:_TRAIN_ROWS])]
+        ranges = even_cells(dim, self.m)
+        axes, name = np.eye(dim, dtype=np.float32), "none"
+        if self.rotation == "learned":
+            name = "learned rotation"
+            _, axes, variances = principal_axes(y)
+            axes = np.ascontiguousarray(axes[:, balanced_order(variances, ranges)])
+            cells = train_cells(y @ axes, ranges, self.nbits, iterations=4)
+            axes, cells = rotate(cells, y, axes, _OPQ_ROUNDS)
+            cells = improve(cells, y @ axes, 10)
+        else:
+            cells = train_cells(y, ranges, self.nbits, iterations=25)
+        basis = Basis(name, np.zeros(dim, np.float32), axes, np.ascontiguousarray(axes.T))
+        return CellCoder(self, basis, cells, RowFactor("none"), {})
+
+
+def _check_rows(what: str, n: int, bits: int) -> None:
+    if n < _ENOUGH << bits:
+        raise InputError(f"{what} needs at least {_ENOUGH << bits} rows to fit, got {n}")

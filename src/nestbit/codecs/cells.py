@@ -1,9 +1,9 @@
-"""Codes of 4-bit cells: what nested, rabitq and pq share.
+"""Codes of cells: what nested, rabitq and pq share.
 
-A cell is a nibble of the row that picks one of 16 centroids over a range of coordinates; a row
-decodes to the sum of its cells' centroids, times one factor per row. So a query needs 16 sums
-per cell, and one kernel scans every such code. Cells whose ranges overlap add up: that is how a
-coordinate gets more than four bits.
+A cell of four or eight bits picks one of 16 or 256 centroids over a range of coordinates; a row
+decodes to the sum of its cells' centroids, times one factor per row. So a query needs a table of
+sums per cell, and one kernel scans every such code. Cells whose ranges overlap add up: that is
+how a coordinate gets more bits than a cell has.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,6 @@ from nestbit._arrays import Floats
 
 Nibbles = NDArray[np.uint8]
 
-CENTROIDS = 16
 _BLOCK_VALUES = 1 << 20
 # The factor of a row whose code has nearly lost its direction would be noise.
 _MAX_FACTOR = 16.0
@@ -30,7 +30,8 @@ _MAX_FACTOR = 16.0
 class Cells:
     """The codebooks: cell c covers coordinates first[c] to first[c] + width[c].
 
-    ``centroids`` (16, sum of widths) holds the cells side by side, as the encoder compares them.
+    ``centroids`` (16 or 256, sum of widths) holds the cells side by side, as the encoder compares
+    them.
     ``gain`` (same width) divides them for decoding: E[ẑ z] / E[z²] of each coordinate, which
     makes the decoded value unbiased.
     """
@@ -43,6 +44,16 @@ class Cells:
     def __len__(self) -> int:
         return len(self.first)
 
+    @property
+    def bits(self) -> int:
+        """Bits of a cell, 4 or 8."""
+        return 4 if len(self.centroids) == 16 else 8
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of a row's cells."""
+        return -(-len(self) * self.bits // 8)
+
     @cached_property
     def ends(self) -> NDArray[np.int64]:
         """Where each cell's columns end in ``centroids``."""
@@ -50,7 +61,7 @@ class Cells:
 
     @cached_property
     def decoded(self) -> Floats:
-        """Centroids as they decode, (16, sum of widths)."""
+        """Centroids as they decode, (16 or 256, sum of widths)."""
         return self.centroids / self.gain
 
     @cached_property
@@ -61,37 +72,34 @@ class Cells:
         return inside + np.repeat(self.first.astype(np.int64), self.width)
 
     def tables(self, queries: Floats) -> Floats:
-        """Inner products (m, cells, 16) of the queries' ranges with the decoded centroids."""
-        spread = queries[:, self.columns]
-        out = np.empty((len(queries), len(self), CENTROIDS), np.float32)
-        for cells, columns in self.by_width():
-            shape = (len(cells), -1, CENTROIDS)
-            books = self.decoded[:, columns].T.reshape(shape)
-            parts = spread[:, columns].reshape(len(queries), len(cells), -1)
-            out[:, cells] = np.einsum("mcw,cwj->mcj", parts, books, optimize=True)
-        return out
+        """Inner products (m, cells, 16 or 256) of the queries with the decoded centroids.
 
-    def encode(self, z: Floats) -> tuple[NDArray[np.uint8], Floats]:
-        """Packed codes of the nearest centroids, and ⟨ẑ, z⟩ (n,) with the decoded rows ẑ.
+        Of 4-bit cells there are as many tables as a row has nibbles; an odd end is zero.
+        """
+        spread = queries[:, self.columns]
+        size = len(self.centroids)
+        out = np.zeros((self.n_bytes * 8 // self.bits, len(queries), size), np.float32)
+        for cells, columns in self.by_width():
+            books = self.decoded[:, columns].T.reshape(len(cells), -1, size)
+            parts = spread[:, columns].reshape(len(queries), len(cells), -1)
+            out[cells] = parts.transpose(1, 0, 2) @ books
+        return np.ascontiguousarray(out.transpose(1, 0, 2))
+
+    def encode(self, z: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
+        """Packed codes of the nearest centroids, then ⟨ẑ, z⟩ and ‖ẑ‖² of the decoded rows ẑ, (n,).
 
         Cells that overlap earlier ones code what those leave.
         """
-        codes, along, _ = kernels.cells_encode(
-            z, self.first, self.width, self.centroids, self.decoded
-        )
-        return codes, along
+        return kernels.cells_encode(z, self.first, self.width, self.centroids, self.decoded)
 
     def decode(self, codes: NDArray[np.uint8], coordinates: int) -> Floats:
         """Decoded rows (n, coordinates) of packed codes, without the rows' factors."""
         return kernels.cells_decode(codes, self.first, self.width, self.decoded, coordinates)
 
-    def nearest(self, z: Floats) -> Nibbles:
-        """Nibbles (n, cells) of the nearest centroids, as `encode` packs them."""
-        return unpack(self.encode(z)[0], len(self))
-
-    def sums(self, nibbles: Nibbles, coordinates: int) -> Floats:
-        """Decoded rows (n, coordinates) of nibbles (n, cells), without the rows' factors."""
-        return self.decode(pack(nibbles), coordinates)
+    def labels(self, z: Floats) -> NDArray[np.uint8]:
+        """The centroid (n, cells) that each cell picks."""
+        codes, _, _ = self.encode(z)
+        return codes if self.bits == 8 else unpack(codes, len(self))
 
     @cached_property
     def layers(self) -> list[NDArray[np.int64]]:
@@ -105,13 +113,10 @@ class Cells:
             depth |= dict.fromkeys(covered, here + 1)
         return [np.array(passes[i]) for i in sorted(passes)]
 
-    def by_width(
-        self, cells: NDArray[np.int64] | None = None
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def by_width(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Groups of cells of equal width, and the columns of each group's cells in order."""
-        chosen = np.arange(len(self)) if cells is None else cells
-        for width in np.unique(self.width[chosen]):
-            group = chosen[self.width[chosen] == width]
+        for width in np.unique(self.width):
+            group = np.flatnonzero(self.width == width)
             yield group, (self.ends[group, None] - width + np.arange(width)).ravel()
 
     def prefix(self, n_cells: int) -> Cells:
@@ -140,13 +145,34 @@ def unpack(data: NDArray[np.uint8], cells: int) -> Nibbles:
     return out[:, :cells]
 
 
-def row_factors(energy: Floats, along: Floats) -> NDArray[np.float16]:
-    """‖z‖² / ⟨ẑ, z⟩ per row, which makes ⟨q, ẑ⟩ an unbiased estimate (arXiv:2405.12497).
+@dataclass(frozen=True)
+class RowFactor:
+    """The float16 factor that a row's decoded coordinates ẑ are multiplied with.
 
-    ``energy`` (n,) is ‖z‖² over all coordinates, dropped ones included, ``along`` (n,) ⟨ẑ, z⟩.
+    ``direction`` is ‖z‖² / ⟨ẑ, z⟩, which makes ⟨q, ẑ⟩ an unbiased estimate row by row (RaBitQ,
+    arXiv:2405.12497); ``length`` is ‖z‖ / ‖ẑ‖ times ``gain``, which is unbiased on the average of
+    the rows and varies less where few bits are spent; ``none`` leaves rows without one.
     """
-    usable = along * _MAX_FACTOR > energy
-    return np.where(usable, energy / np.where(usable, along, 1), 1).astype(np.float16)
+
+    kind: Literal["direction", "length", "none"]
+    gain: float = 1.0
+
+    def of(self, energy: Floats, along: Floats, length2: Floats) -> Floats:
+        """Factors (n,) from ‖z‖² over all coordinates, dropped ones included, ⟨ẑ, z⟩ and ‖ẑ‖²."""
+        if self.kind == "direction":
+            usable = along * _MAX_FACTOR > energy
+            exact: Floats = np.where(usable, energy / np.where(usable, along, 1), 1)
+            return exact
+        usable = (along > 0) & (length2 * _MAX_FACTOR**2 > energy)
+        ratio: Floats = np.sqrt(np.where(usable, energy / np.where(usable, length2, 1), 1))
+        return ratio * np.float32(self.gain)
+
+    def trained(self, energy: Floats, along: Floats, length2: Floats) -> RowFactor:
+        """With the gain that makes the estimates of these rows unbiased on average."""
+        if self.kind != "length":
+            return self
+        total = float(np.sum(RowFactor("length").of(energy, along, length2) * along))
+        return RowFactor("length", float(energy.sum()) / total if total > 0 else 1.0)
 
 
 def block_rows(dim: int) -> int:
@@ -155,7 +181,7 @@ def block_rows(dim: int) -> int:
 
 
 def quantize_tables(tables: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
-    """Tables (m, cells, 16) as uint8 with a scale and a base per query.
+    """Tables (m, cells, 16 or 256) as uint8 with a scale and a base per query.
 
     Σ_c table ≈ scale * Σ_c uint8 + base; each cell's rounding error is at most scale / 2.
     """

@@ -10,6 +10,11 @@ from nestbit.codecs.ops import Affine, Truncation
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLUMNS = 64
+_FACTORS = {
+    "direction": "a factor per row for its direction",
+    "length": "a factor per row for its length",
+    "none": "no factor per row but more cells",
+}
 
 
 def explain_level(level: Level) -> list[str]:
@@ -42,24 +47,27 @@ def _cells(coder: CellCoder) -> list[str]:
     bits = coordinate_bits(coder)
     coded = int(np.count_nonzero(bits))
     lines = [
-        f"{len(coder.cells)} cells over {coded} of {coder.dim} coordinates ({coder.basis.name})"
+        f"{len(coder.cells)} cells of {coder.cells.bits} bits over {coded} of {coder.dim} "
+        f"coordinates ({coder.basis.name}), {_FACTORS[coder.factor.kind]}"
     ]
     if coder.kind == "nested":
         lines.append(f"bits by coordinate, 0 to {bits.max():g}: {_sparkline(bits)}")
     for trial in coder.notes.get("trials", []):
         exponent = "even bits" if trial["exponent"] is None else f"exponent {trial['exponent']:g}"
+        rounds = f", {trial['rounds']} rounds of rotation" if trial["rounds"] else ""
         lines.append(
-            f"compared on held-out rows: {trial['basis']}, {exponent}: recall of the float "
-            f"top 10 {trial['recall']:.3f}, in the best 100 {trial['recall_100']:.3f}"
+            f"compared on held-out rows: {trial['basis']}, {exponent}, factor {trial['factor']}"
+            f"{rounds}: recall of the float top 10 {trial['recall']:.3f}, in the best 100 "
+            f"{trial['recall_100']:.3f}"
         )
     return lines
 
 
 def coordinate_bits(coder: CellCoder) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Average bits that each coordinate gets, shape (dim,): a cell's four, shared evenly."""
+    """Average bits that each coordinate gets, shape (dim,): a cell's, shared evenly."""
     bits = np.zeros(max(coder.dim, coder.basis.forward.shape[1]))
     for first, width in zip(coder.cells.first, coder.cells.width, strict=True):
-        bits[first : first + width] += 4 / width
+        bits[first : first + width] += coder.cells.bits / width
     return bits
 
 

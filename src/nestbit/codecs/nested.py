@@ -1,39 +1,50 @@
 """Fitting the nested coder: a basis, bits by reverse water-filling, cells trained jointly.
 
-Several bases and exponents are compared on held-out rows; what recalls best is kept.
+Several bases, exponents and row factors are compared on held-out rows; what recalls best is kept.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit.codecs.allocation import Ranges, even_cells, water_filling
 from nestbit.codecs.cell_coder import Basis
-from nestbit.codecs.cells import Cells, row_factors
-from nestbit.codecs.training import train_cells
-from nestbit.codecs.transforms import principal_axes, random_rotation
+from nestbit.codecs.cells import Cells, RowFactor
+from nestbit.codecs.spectra import Spectrum, spectra
+from nestbit.codecs.training import improve, rotate, train_cells, unbiased
 
-_TRIAL_ROWS = 6000
+FACTOR_BYTES = 2
+
+_TRIAL_ROWS = 5000
 _TRIAL_QUERIES = 250
-_TRIAL_ITERATIONS = 5
+_TRIAL_ITERATIONS = 4
+_TRIAL_ROUNDS = 3
+_FINALISTS = 2
 _TRAIN_ROWS = 25_000
-_TRAIN_ITERATIONS = 15
+_ROTATED_ROWS = 10_000
+_ROUNDS = 6
+_TRAIN_ITERATIONS = 6
 _K = 10
-_EXPONENTS = (1.0, 0.7, 0.4)
-_ENOUGH_QUERIES = 32
-_HANDICAP = 0.04
+_EXPONENTS = (1.0, 0.7)
+
+FactorKind = Literal["direction", "length", "none"]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate and how it did: ``recall`` of the float top 10 at 10 and at 100."""
+    """A candidate and how it did: ``recall`` of the float top 10 at 10 and at 100.
+
+    ``rounds`` of rotation were trained; the short first trials have none.
+    """
 
     basis: str
     exponent: float | None
+    factor: str
+    rounds: int
     recall: float
     recall_100: float
     handicap: float = 0.0
@@ -45,121 +56,147 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """A basis and the variance of the rows along each of its coordinates.
+class Candidate:
+    """What a trial tries: a spectrum, the exponent of its variances, a row factor."""
 
-    The basis wins only if it is better by its ``handicap``: held-out rows are not queries, and
-    a weighting learned from them may suit them alone.
-    """
+    spectrum: Spectrum
+    exponent: float | None
+    factor: FactorKind
 
-    basis: Basis
-    variances: Floats
-    handicap: float = 0.0
-
-
-def spectra(x: Floats, queries: Floats | None, rng: np.random.Generator) -> list[Spectrum]:
-    """The bases to compare: PCA, PCA weighted for the queries, a random rotation.
-
-    Without sample queries only their mean is guessed: on anisotropic models a query shares the
-    rows' mean direction, so that errors along it weigh most.
-    """
-    mean, axes, variances = principal_axes(x)
-    dim = x.shape[1]
-    found = [Spectrum(Basis("pca", mean, axes, np.ascontiguousarray(axes.T)), variances)]
-    if queries is not None and len(queries) >= _ENOUGH_QUERIES:
-        second = (queries.T @ queries).astype(np.float64) / len(queries)
-        found.append(_weighted("query-weighted pca", x, mean, second, 0))
-    else:
-        second = np.outer(mean, mean).astype(np.float64)
-        second += np.eye(dim) * float(variances.sum()) / dim
-        found.append(_weighted("mean-weighted pca", x, mean, second, _HANDICAP))
-    rotation = random_rotation(dim, rng)
-    even = np.full(dim, variances.mean(), np.float32)
-    basis = Basis("rotation", mean, rotation, np.ascontiguousarray(rotation.T))
-    found.append(Spectrum(basis, even))
-    return found
+    def ranges(self, n_bytes: int, bits: int) -> Ranges:
+        """Its cells, in as many bytes as the row has; a factor not stored makes room for more."""
+        if self.factor == "none":
+            n_bytes += FACTOR_BYTES
+        n_cells = n_bytes * 8 // bits
+        if self.exponent is None:
+            return even_cells(len(self.spectrum.variances), n_cells)
+        return water_filling(self.spectrum.variances, n_cells, bits, self.exponent)
 
 
-def _weighted(
-    name: str, x: Floats, mean: Floats, second: NDArray[np.float64], handicap: float
-) -> Spectrum:
-    """Axes of Σq^½ Σx Σq^½, in which equal errors move the queries' scores equally.
+@dataclass(frozen=True)
+class Fitted:
+    """Axes (dim, r) in the space of a spectrum, and what codes the coordinates along them."""
 
-    ``second`` (dim, dim) is Σq, the queries' second moment.
-    """
-    # Directions that it leaves out are asked about as well: the identity stands in for them.
-    second = second + np.eye(len(second)) * np.trace(second) / len(second)
-    values, vectors = np.linalg.eigh(second)
-    root = (vectors * np.sqrt(values)) @ vectors.T
-    inverse = (vectors / np.sqrt(values)) @ vectors.T
-    centred = (x - mean) @ root.astype(np.float32)
-    spread, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(x))
-    spread, axes = spread[::-1], axes[:, ::-1]
-    forward, back = (root @ axes).astype(np.float32), (axes.T @ inverse).astype(np.float32)
-    basis = Basis(name, mean, forward, back)
-    return Spectrum(basis, np.maximum(spread, 0).astype(np.float32), handicap)
+    spectrum: Spectrum
+    axes: Floats
+    cells: Cells
+    factor: RowFactor
 
+    def estimates(self, asked: Floats, y: Floats) -> Floats:
+        """Estimated products (m, n) of queries with centred rows ``y`` of the space."""
+        codes, along, length2 = self.cells.encode(y @ self.axes)
+        decoded = self.cells.decode(codes, self.axes.shape[1])
+        if self.factor.kind != "none":
+            energy = np.einsum("ij,ij->i", y, y)
+            decoded *= self.factor.of(energy, along, length2)[:, None]
+        moved: Floats = np.matmul(self.spectrum.queries(asked), self.axes)
+        products: Floats = np.matmul(moved, decoded.T)
+        return products
 
-def candidates(spectrum: Spectrum, n_cells: int) -> list[tuple[float | None, Ranges]]:
-    """Allocations to try on a basis, with their exponents (None for even cells)."""
-    variances = spectrum.variances
-    if spectrum.basis.name == "rotation":
-        return [(None, even_cells(len(variances), n_cells))]
-    return [(e, water_filling(variances, n_cells, e)) for e in _EXPONENTS]
+    def basis(self) -> Basis:
+        """The map from rows to the cells' coordinates.
+
+        The factor needs a row's whole energy: where the space is not that of the rows
+        themselves, the axes are completed to all its dimensions.
+        """
+        axes = self.axes
+        if self.factor.kind != "none" and self.spectrum.root is not None:
+            whole, _ = np.linalg.qr(axes.astype(np.float64), mode="complete")
+            axes = np.concatenate([axes, whole[:, axes.shape[1] :].astype(np.float32)], axis=1)
+        return self.spectrum.basis(axes)
 
 
 def fit_nested(
-    x: Floats, n_cells: int, queries: Floats | None, rng: np.random.Generator
-) -> tuple[Basis, Cells, tuple[Trial, ...]]:
-    """Compare the candidates on held-out rows, train the best one on all rows given."""
+    x: Floats, n_bytes: int, bits: int, queries: Floats | None, rng: np.random.Generator
+) -> tuple[Basis, Cells, RowFactor, tuple[Trial, ...]]:
+    """Compare the candidates on held-out rows, train the best one on all rows given.
+
+    ``n_bytes`` are for cells of ``bits`` in a row that has a factor besides.
+    """
     shuffled = rng.permutation(len(x))
     held = shuffled[: min(_TRIAL_QUERIES, len(x) // 5)]
-    rest = np.sort(shuffled[len(held) :])
-    trial_rows = x[rest[rng.permutation(len(rest))[:_TRIAL_ROWS]]]
+    rest = shuffled[len(held) :]
     asked = x[held] if queries is None else queries[:_TRIAL_QUERIES]
-    options = []
-    for spectrum in spectra(x[rest], queries, rng):
-        for exponent, ranges in candidates(spectrum, n_cells):
-            trial = _try(spectrum, exponent, ranges, trial_rows, asked, rng)
-            options.append((trial, spectrum.basis, ranges))
-    _, basis, ranges = max(options, key=lambda option: option[0].worth)
-    train = x[np.sort(rng.permutation(len(x))[:_TRAIN_ROWS])]
-    cells = train_cells(basis.rows(train), ranges, rng, iterations=_TRAIN_ITERATIONS)
-    # Coordinates without a cell need not be computed, where the basis is orthonormal.
-    used = basis.forward.shape[1]
-    if basis.name in ("pca", "rotation"):
-        used = int((cells.first + cells.width).max())
-    kept = Basis(basis.name, basis.mean, basis.forward[:, :used].copy(), basis.back[:used].copy())
-    return kept, cells, tuple(trial for trial, _, _ in options)
+    known = x[rest[:_TRIAL_ROWS]]
+    # Of a large collection most rows are not trained on: then others than these are ranked.
+    ranked = x[rest[_TRIAL_ROWS : 2 * _TRIAL_ROWS]] if len(rest) >= 2 * _TRIAL_ROWS else known
+    first_choices = [
+        Candidate(spectrum, exponent, "length")
+        for spectrum in spectra(x[np.sort(rest)], queries, rng)
+        for exponent in ((None,) if spectrum.even else _EXPONENTS)
+    ]
+    tried = [
+        (_try(candidate, n_bytes, bits, known, ranked, asked, 0), candidate)
+        for candidate in first_choices
+    ]
+    tried.sort(key=lambda one: -one[0].worth)
+    finals = [
+        Candidate(candidate.spectrum, candidate.exponent, factor)
+        for _, candidate in tried[:_FINALISTS]
+        for factor in ("length", "none")
+    ]
+    finished = [
+        (_try(candidate, n_bytes, bits, known, ranked, asked, _TRIAL_ROUNDS), candidate)
+        for candidate in finals
+    ]
+    _, best = max(finished, key=lambda one: one[0].worth)
+    train = x[np.sort(shuffled[:_TRAIN_ROWS])]
+    fitted = _train(best, n_bytes, bits, train, _ROUNDS)
+    trials = tuple(trial for trial, _ in (*tried, *finished))
+    return fitted.basis(), fitted.cells, fitted.factor, trials
+
+
+def _train(candidate: Candidate, n_bytes: int, bits: int, rows: Floats, rounds: int) -> Fitted:
+    spectrum = candidate.spectrum
+    y = spectrum.rows(rows)
+    ranges = candidate.ranges(n_bytes, bits)
+    axes = np.ascontiguousarray(spectrum.axes[:, : int((ranges[0] + ranges[1]).max())])
+    few = y[:: -(-len(y) // _ROTATED_ROWS)]
+    cells = train_cells(few @ axes, ranges, bits, iterations=_TRIAL_ITERATIONS)
+    axes, cells = rotate(cells, few, axes, rounds)
+    z = y @ axes
+    if rounds:
+        cells = improve(cells, z, _TRAIN_ITERATIONS if len(y) > len(few) else _TRIAL_ITERATIONS)
+    # Without a factor, full gains would blow up the noise of the rows coded worst.
+    cells = unbiased(cells, z, 0.5 if candidate.factor == "none" else 1.0)
+    _, along, length2 = cells.encode(z)
+    energy = np.einsum("ij,ij->i", y, y)
+    if candidate.factor == "none":
+        slope = float(along.sum() / max(float(energy.sum()), 1e-30))
+        if slope > 0:
+            cells = Cells(cells.first, cells.width, cells.centroids, cells.gain * np.float32(slope))
+    factor = RowFactor(candidate.factor).trained(energy, along, length2)
+    return Fitted(spectrum, axes, cells, factor)
 
 
 def _try(
-    spectrum: Spectrum,
-    exponent: float | None,
-    ranges: Ranges,
-    rows: Floats,
+    candidate: Candidate,
+    n_bytes: int,
+    bits: int,
+    known: Floats,
+    ranked: Floats,
     asked: Floats,
-    rng: np.random.Generator,
+    rounds: int,
 ) -> Trial:
-    basis = spectrum.basis
-    z = basis.rows(rows)
-    cells = train_cells(z, ranges, rng, iterations=_TRIAL_ITERATIONS)
-    decoded = cells.sums(cells.nearest(z), z.shape[1])
-    energy = np.einsum("ij,ij->i", z, z)
-    along = np.einsum("ij,ij->i", decoded, z)
-    decoded *= row_factors(energy, along).astype(np.float32)[:, None]
-    estimates = (asked @ basis.back.T) @ decoded.T
-    exact = asked @ (rows - basis.mean).T
-    k = min(_K, len(rows) - 1)
-    wide = min(10 * k, len(rows) - 1)
+    """Train on the known rows; recall the ranked ones."""
+    spectrum = candidate.spectrum
+    fitted = _train(candidate, n_bytes, bits, known, rounds)
+    estimates = fitted.estimates(asked, spectrum.rows(ranked))
+    exact = asked @ (ranked - spectrum.mean).T
+    k = min(_K, len(ranked) - 1)
+    wide = min(10 * k, len(ranked) - 1)
     truth = np.argpartition(-exact, k, axis=1)[:, :k]
-    threshold = -np.partition(-estimates, k, axis=1)[:, k - 1 : k]
-    looser = -np.partition(-estimates, wide, axis=1)[:, wide - 1 : wide]
     found = np.take_along_axis(estimates, truth, 1)
+    recall, recall_100 = (
+        float((found >= -np.partition(-estimates, w, axis=1)[:, w - 1 : w]).mean())
+        for w in (k, wide)
+    )
     return Trial(
-        basis.name,
-        exponent,
-        float((found >= threshold).mean()),
-        float((found >= looser).mean()),
+        spectrum.name,
+        candidate.exponent,
+        candidate.factor,
+        rounds,
+        recall,
+        recall_100,
         spectrum.handicap,
     )

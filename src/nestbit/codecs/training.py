@@ -1,4 +1,4 @@
-"""Training the centroids of cells: k-means per cell, all cells of one width at once."""
+"""Training of cells: k-means of all cells at once, and a rotation trained together with them."""
 
 from __future__ import annotations
 
@@ -7,78 +7,128 @@ from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit.codecs.allocation import Ranges
-from nestbit.codecs.cells import CENTROIDS, Cells
-from nestbit.codecs.transforms import random_rotation
+from nestbit.codecs.cells import Cells
 
 # A coordinate that a wide cell hardly codes is not blown up beyond this.
 _MIN_GAIN = 0.15
-# Bits of a cell over 1, 2, 3 and 4 coordinates, where its training starts from.
-_START_BITS = {1: (4,), 2: (2, 2), 3: (2, 1, 1), 4: (1, 1, 1, 1)}
+# Quantiles of the first centroids need no more rows.
+_START_ROWS = 4000
 
 
-def train_cells(z: Floats, ranges: Ranges, rng: np.random.Generator, *, iterations: int) -> Cells:
-    """Cells over the given ranges of coordinates, fitted to rows (n, coordinates).
+def train_cells(z: Floats, ranges: Ranges, bits: int, *, iterations: int) -> Cells:
+    """Cells of ``bits`` over ranges of coordinates, fitted to rows (n, coordinates) by k-means.
 
-    The start is the product of each coordinate's quantiles (Lloyd-Max in the limit), so the
-    joint centroids are never worse than coding the coordinates one by one. Overlapping cells
-    are trained on what the earlier ones leave.
+    The start is a product of the coordinates' quantiles (Lloyd-Max in the limit), so the joint
+    centroids are never worse than coding the coordinates one by one. Overlapping cells are
+    trained on what the earlier ones leave.
     """
     first, width = ranges
-    ends = np.cumsum(width, dtype=np.int64)
-    centroids = np.zeros((CENTROIDS, int(ends[-1])), np.float32)
-    cells = Cells(first, width, centroids, np.ones(int(ends[-1]), np.float32))
-    left = z.copy()
+    columns = int(width.sum())
+    centroids = np.zeros((1 << bits, columns), np.float32)
+    cells = Cells(first, width, centroids, np.ones(columns, np.float32))
+    left = z
     for layer in cells.layers:
-        for group, columns in cells.by_width(layer):
-            parts = left[:, cells.columns[columns]].reshape(len(z), len(group), -1)
-            books = _kmeans(parts.transpose(1, 0, 2), rng, iterations)
-            centroids[:, columns] = books.transpose(2, 0, 1).reshape(CENTROIDS, -1)
-        if len(cells.layers) > 1:
-            trained = Cells(first, width, centroids, cells.gain)
-            left = z - trained.sums(trained.nearest(z), z.shape[1])
-    return _unbiased(Cells(first, width, centroids, cells.gain), z)
+        for cell in layer:
+            part = left[:_START_ROWS, first[cell] : first[cell] + width[cell]]
+            centroids[:, cells.ends[cell] - width[cell] : cells.ends[cell]] = _start(part, bits)
+        left = _improve_layer(cells, layer, left, iterations)
+    return cells
 
 
-def _unbiased(cells: Cells, z: Floats) -> Cells:
-    decoded = cells.sums(cells.nearest(z), z.shape[1])
+def improve(cells: Cells, z: Floats, iterations: int) -> Cells:
+    """The cells after further iterations of k-means on rows (n, coordinates)."""
+    better = Cells(cells.first, cells.width, cells.centroids.copy(), cells.gain)
+    for layer in better.layers:
+        z = _improve_layer(better, layer, z, iterations)
+    return better
+
+
+def rotate(cells: Cells, y: Floats, axes: Floats, rounds: int) -> tuple[Floats, Cells]:
+    """Axes (dim, r) turned towards what the cells decode to, and cells trained anew, in turns.
+
+    Given the codes, the orthonormal axes of least error are the polar factor of yᵀẑ (Procrustes;
+    the non-parametric form of Ge et al., Optimized Product Quantization, 2013). ``y`` (n, dim)
+    are centred rows; axes may be fewer than dimensions.
+    """
+    for _ in range(rounds):
+        axes = _polar(y.T @ cells.decode(cells.encode(y @ axes)[0], axes.shape[1]))
+        cells = improve(cells, y @ axes, 2)
+    return axes, cells
+
+
+def unbiased(cells: Cells, z: Floats, strength: float = 1.0) -> Cells:
+    """Cells that decode each coordinate divided by its gain E[ẑ z] / E[z²], to a power."""
+    plain = Cells(cells.first, cells.width, cells.centroids, np.ones_like(cells.gain))
+    decoded = plain.decode(plain.encode(z)[0], z.shape[1])
     power = np.einsum("ij,ij->j", z, z)
     gain = np.einsum("ij,ij->j", decoded, z) / np.where(power > 0, power, 1)
-    gain = np.where(power > 0, np.clip(gain, _MIN_GAIN, None), 1).astype(np.float32)
-    return Cells(cells.first, cells.width, cells.centroids, gain[cells.columns])
+    gain = np.where(power > 0, np.clip(gain, _MIN_GAIN, None), 1) ** strength
+    return Cells(cells.first, cells.width, cells.centroids, gain.astype(np.float32)[cells.columns])
 
 
-def _kmeans(parts: Floats, rng: np.random.Generator, iterations: int) -> Floats:
-    """Books (cells, width, 16) for parts (cells, n, width)."""
-    parts = np.ascontiguousarray(parts)
-    books = np.stack([_start(part, rng) for part in parts])
-    n_cells, _, width = parts.shape
-    offsets = (CENTROIDS * np.arange(n_cells))[:, None]
+def _improve_layer(cells: Cells, layer: NDArray[np.int64], left: Floats, iterations: int) -> Floats:
+    """Train the layer's centroids in place; return what the layer leaves to later ones."""
+    columns = np.concatenate([np.arange(e - w, e) for e, w in _ends(cells, layer)])
+    whole = len(layer) == len(cells)
+    by_column = np.ascontiguousarray(left[:, cells.columns[columns]].T)
+    books = cells.centroids[:, columns]
+    part = Cells(cells.first[layer], cells.width[layer], books, cells.gain[columns])
     for _ in range(iterations):
-        fit = parts @ books
-        fit -= np.einsum("cwj,cwj->cj", books, books)[:, None, :] / 2
-        labels = (fit.argmax(axis=2) + offsets).ravel()
-        counts = np.bincount(labels, minlength=CENTROIDS * n_cells)
-        for k in range(width):
-            totals = np.bincount(
-                labels, weights=parts[:, :, k].ravel(), minlength=CENTROIDS * n_cells
-            )
-            means = (totals / np.maximum(counts, 1)).reshape(n_cells, CENTROIDS)
-            # An empty centroid stays where it was.
-            books[:, k] = np.where(counts.reshape(n_cells, CENTROIDS) > 0, means, books[:, k])
+        books = _means(part.labels(left), by_column, part)
+        part = Cells(part.first, part.width, books, part.gain)
+    cells.centroids[:, columns] = books
+    if whole:
+        return left
+    return left - Cells(part.first, part.width, books, np.ones_like(part.gain)).decode(
+        part.encode(left)[0], left.shape[1]
+    )
+
+
+def _ends(cells: Cells, layer: NDArray[np.int64]) -> list[tuple[int, int]]:
+    return [(int(cells.ends[cell]), int(cells.width[cell])) for cell in layer]
+
+
+def _means(labels: NDArray[np.uint8], by_column: Floats, cells: Cells) -> Floats:
+    """Books (K, columns) of the means of the rows that picked each centroid."""
+    size = len(cells.centroids)
+    books = cells.centroids.copy()
+    column = 0
+    for cell, width in enumerate(cells.width):
+        picked = labels[:, cell].astype(np.intp)
+        counts = np.bincount(picked, minlength=size)
+        some = counts > 0  # an empty centroid stays where it was
+        for _ in range(width):
+            total = np.bincount(picked, weights=by_column[column], minlength=size)
+            books[some, column] = total[some] / counts[some]
+            column += 1
     return books
 
 
-def _start(part: Floats, rng: np.random.Generator) -> Floats:
-    """The first book (width, 16) of one cell: quantiles per coordinate, or signs of directions."""
-    width = part.shape[1]
-    if width in _START_BITS:
-        grids = [
-            np.quantile(part[:, k], (np.arange(1 << bits) + 0.5) / (1 << bits))
-            for k, bits in enumerate(_START_BITS[width])
-        ]
-        return np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")]).astype(np.float32)
-    directions = random_rotation(width, rng)[:, :4]
-    signs = 2.0 * ((np.arange(CENTROIDS) >> np.arange(4)[:, None]) & 1) - 1
-    # The mean of |x| of a Gaussian of unit variance is √(2/π).
-    book: NDArray[np.float64] = part.std(axis=0)[:, None] * (directions @ signs) * 0.7979
+def _start(part: Floats, bits: int) -> Floats:
+    """The first book (2^bits, width) of one cell: a grid of quantiles.
+
+    Bit after bit goes to the coordinate whose remaining error, variance / 4^bits, is largest.
+    """
+    given = np.zeros(part.shape[1], np.int64)
+    variances = part.var(axis=0) + 1e-12
+    for _ in range(bits):
+        given[(variances / 4.0**given).argmax()] += 1
+    book = np.tile(part.mean(axis=0), (1 << bits, 1))
+    used = np.flatnonzero(given)
+    grids = [
+        np.quantile(part[:, k], (np.arange(1 << given[k]) + 0.5) / (1 << given[k])) for k in used
+    ]
+    for k, grid in zip(used, np.meshgrid(*grids, indexing="ij"), strict=True):
+        book[:, k] = grid.ravel()
     return book.astype(np.float32)
+
+
+def _polar(matrix: Floats) -> Floats:
+    """The nearest matrix of orthonormal columns, M (MᵀM)^-½."""
+    m = matrix.astype(np.float64)
+    values, vectors = np.linalg.eigh(m.T @ m)
+    values = np.maximum(values, values[-1] * 1e-12 + 1e-300)
+    near: Floats = (m @ ((vectors / np.sqrt(values)) @ vectors.T)).astype(np.float32)
+    # Directions that no row moves along come out short: QR makes them whole, the rest it keeps.
+    q, r = np.linalg.qr(near)
+    return np.ascontiguousarray(q * np.where(np.diagonal(r) < 0, -1, 1), np.float32)

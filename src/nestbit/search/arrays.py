@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestbit._arrays import Floats, as_embeddings, check_k
 from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
+from nestbit.codecs.coder import FittedCoder
 from nestbit.kernels.floats import top_k
 from nestbit.search.hits import Hits, StageReport
 from nestbit.search.plan import Plan, Stage
@@ -76,9 +77,7 @@ def _run(
             ids = np.sort(ids, axis=1)
             ids, scores = top_k(ids, scorer.rescore(part, ids, threads=threads), keep)
         seconds = time.perf_counter() - began
-        reports.append(
-            _report(stage, part, level.coder.prefixes, rows_read, keep * len(q), seconds)
-        )
+        reports.append(_report(stage, part, level.coder, rows_read, keep * len(q), seconds))
     if live == len(codes):
         return _ordered(ids, scores)
     return _with_zero_rows(codec, codes, q, k, ids, scores)
@@ -101,11 +100,15 @@ def _with_zero_rows(
 
 
 def _report(
-    stage: Stage, part: LevelCodes, prefixes: int, rows_read: int, rows_kept: int, seconds: float
+    stage: Stage,
+    part: LevelCodes,
+    coder: FittedCoder,
+    rows_read: int,
+    rows_kept: int,
+    seconds: float,
 ) -> StageReport:
-    dims = prefixes if stage.dims is None else stage.dims
-    # The layouts pack 8, 2 or 1 of what a prefix counts into one element of a row.
-    elements = -(-dims // {"bits": 8, "cells": 2}.get(part.layout, 1))
+    dims = coder.prefixes if stage.dims is None else stage.dims
+    elements = -(-dims // coder.prefix_unit)
     row_bytes = elements * part.data.itemsize
     row_bytes += sum(factor.itemsize for factor in part.factors.values())
     return StageReport(
