@@ -177,8 +177,8 @@ void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, 
                               or_null(terms.row_scale), or_null(terms.row_scale_half),
                               or_null(terms.row_bias), threads};
     scan(table, request,
-         [&](size_t q, const uint64_t* keys) {
-             for (size_t i = 0; i < k; ++i) found[q].push_back({score_of(keys[i]), row_of(keys[i])});
+         [&](size_t q, const uint64_t* keys, size_t count) {
+             for (size_t i = 0; i < count; ++i) found[q].push_back({score_of(keys[i]), row_of(keys[i])});
          },
          [] {});
     for (size_t q = 0; q < m; ++q) {
