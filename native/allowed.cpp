@@ -12,7 +12,11 @@ uint64_t Bitmap::word(size_t first, size_t last) const {
         const uint8_t* from = bytes_ + first / 8;
         const size_t shift = first % 8, bytes = (shift + count + 7) / 8;  // at most 9
         bits = 0;
-        std::memcpy(&bits, from, std::min<size_t>(8, bytes));
+        if (bytes >= 8) {
+            std::memcpy(&bits, from, 8);
+        } else {
+            std::memcpy(&bits, from, bytes);
+        }
         bits >>= shift;
         if (bytes == 9) bits |= uint64_t{from[8]} << (64 - shift);
     }

@@ -38,9 +38,10 @@ size_t rows_per_block(const ScanRequest& request, size_t queries) {
 }
 
 // Whether so few rows of a range are allowed that copying them beats scoring all: for one query a
-// copied row costs like several that are only passed, for many the scores outweigh the copy.
+// copied row costs as much as four that are read in order, for many the scores outweigh the copy.
 bool are_few(size_t allowed, Range rows, size_t queries) {
-    return 4 * allowed < (queries >= 4 ? 3 : 1) * std::max(rows.size(), kRowGroup);
+    const size_t quarters = queries < 4 ? 1 : queries < 16 ? 2 : 3;
+    return 4 * allowed < quarters * std::max(rows.size(), kRowGroup);
 }
 
 // The per-thread set-up of an instruction set, for as long as this lives.
@@ -59,7 +60,7 @@ private:
     const KernelTable& table_;
 };
 
-// One pass: a set of prepared queries against the visited rows, cut into parts that run in parallel.
+// One pass: a set of prepared queries against the visited rows, in parts that run in parallel.
 class Pass {
 public:
     Pass(const KernelTable& table, const ScanRequest& request, const VisitedRows& visited,
@@ -160,8 +161,9 @@ private:
             const Range here{r, std::min(r + part.block, rows.last)};
             const bool masked = allowed < rows.size();
             if (masked && request_.mask.count(here) == 0) continue;
-            const uint8_t* data = request_.rows.data + static_cast<ptrdiff_t>(r) * request_.rows.stride;
-            const RowBlock block{data, request_.rows.stride, here.size(), request_.rows.width};
+            RowBlock block = request_.rows;
+            block.data += static_cast<ptrdiff_t>(r) * block.stride;
+            block.count = here.size();
             if (!scan_batch({block, r, masked, false}, part)) return false;
         }
         return true;

@@ -65,7 +65,7 @@ def hamming_scan(
     """Return ids and Hamming distances, both (m, k), of the k nearest rows of each query.
 
     ``rows`` (n, width) and ``queries`` (m, width) are packed bits, uint8. Raises `InputError`
-    for another dtype or shape, rows beyond 65,536 bits, or k outside 1..n.
+    for another dtype or shape, rows beyond 65,536 bits, k outside 1..n, or ranges out of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     queries = _matrix(queries, "queries", np.uint8, columns=rows.shape[1])
@@ -91,8 +91,8 @@ def bits_scan(
     score = scale_q * sum_d weight_qd * bit_rd + row_bias_r, the sum exact, the rest float32.
     ``rows`` (n, ceil(dim / 8)) are packed bits, ``weights`` (m, dim) int8 in -127..127,
     ``scales`` (m,) and ``row_bias`` (n,) float32, by default 1 and 0. Raises `InputError` for
-    another dtype or shape, a weight of -128, dim beyond 65,536, k outside 1..n, or ranges that
-    are not in order.
+    another dtype or shape, a weight of -128, dim beyond 65,536, k outside 1..n, or ranges out
+    of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     weights = _weights(weights)
@@ -121,7 +121,8 @@ def bytes_scan(
     score = scale_q * sum_d weight_qd * row_rd + row_bias_r, the sum exact, the rest float32.
     ``rows`` (n, dim) are int8 or uint8, ``weights`` (m, dim) int8 in -127..127, ``scales``
     (m,) and ``row_bias`` (n,) float32, by default 1 and 0. Raises `InputError` for another
-    dtype or shape, a weight of -128, dim beyond 65,536, or k outside 1..n.
+    dtype or shape, a weight of -128, dim beyond 65,536, k outside 1..n, or ranges out of
+    order.
     """
     rows = _matrix(rows, "rows", np.int8, np.uint8)
     weights = _weights(weights, columns=rows.shape[1])
@@ -153,7 +154,7 @@ def cells_scan(
     (m, 2 * width, 16), or of wide cells (m, width, 256), are uint8; ``scales`` and ``bases``
     (m,) and ``row_bias`` (n,) float32, by default 1, 0 and 0; ``row_scale`` (n,) float16 or
     float32, by default 1. Raises `InputError` for another dtype or shape, more than 65,536
-    cells, or k outside 1..n.
+    cells, k outside 1..n, or ranges out of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     tables = _tables(tables, np.uint8, rows.shape[1])
