@@ -70,8 +70,7 @@ def filters(n: int) -> Iterator[tuple[str, dict[str, NDArray[np.generic]]]]:
     starts = np.sort(rng.choice(n // PARTITION, max(1, n // PARTITION // 100), replace=False))
     ranges = PARTITION * starts[:, None] + np.array([0, PARTITION])
     yield f"1% in ranges of {PARTITION}", {"ranges": ranges}
-    if n >= 64 * PARTITION:
-        yield "all rows in a mask", {"mask": bitmap(np.ones(n, np.bool_))}
+    yield "all rows in a mask", {"mask": bitmap(np.ones(n, np.bool_))}
 
 
 def least_call(scan: Scan) -> float:
