@@ -9,7 +9,9 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -40,6 +42,7 @@ using CandidateIds = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_co
 using Bytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Ints = nb::ndarray<nb::numpy, const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using FloatRows = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::device::cpu>;
+using RowRanges = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 void require(bool condition, const char* what) {
@@ -107,11 +110,34 @@ struct Terms {
     }
 };
 
-// Runs the scan without the GIL and fills (m, k) ids and values.
+std::span<const int64_t> ends_of(const RowRanges& ranges, size_t n) {
+    const std::span<const int64_t> ends(ranges.data(), ranges.size());
+    require(ranges.shape(1) == 2 && std::is_sorted(ends.begin(), ends.end()),
+            "ranges must be pairs, sorted and apart");
+    require(ends.empty() || (ends.front() >= 0 && ends.back() <= static_cast<int64_t>(n)),
+            "ranges must lie between 0 and the number of rows");
+    return ends;
+}
+
+// The rows a scan may find, checked against their number.
+struct Allowed {
+    const std::optional<Bytes>& mask;
+    const std::optional<RowRanges>& ranges;
+
+    void put(nestbit::ScanRequest& request) const {
+        const size_t n = request.rows.count;
+        require(!mask || mask->shape(0) == (n + 7) / 8, "one bit of the mask per row");
+        if (mask) request.mask = nestbit::Bitmap(mask->data());
+        if (ranges) request.ranges = ends_of(*ranges, n);
+    }
+};
+
+// Runs the scan without the GIL and fills (m, k) ids and values; where fewer rows may be found,
+// the rest is id -1 and the value `none`.
 template <typename T, typename Convert>
 nb::tuple run_scan(Op op, const nestbit::RowBlock& rows, const nestbit::RawQueries& queries, size_t k,
-                   const Terms& terms, size_t threads, const std::string& isa,
-                   const Convert& convert) {
+                   const Terms& terms, const Allowed& allowed, size_t threads,
+                   const std::string& isa, T none, const Convert& convert) {
     require(rows.count < (uint64_t{1} << 32), "at most 2**32 - 1 rows");
     require(nestbit::values_of(op, rows.width) <= nestbit::kMaxDim, "at most 65536 dimensions");
     require(k >= 1 && k <= rows.count, "k must be between 1 and the number of rows");
@@ -123,6 +149,7 @@ nb::tuple run_scan(Op op, const nestbit::RowBlock& rows, const nestbit::RawQueri
     request.k = k;
     request.threads = threads;
     terms.put(request);
+    allowed.put(request);
     const KernelTable& table = table_of(isa);
     auto ids = new_array<int64_t>(queries.count, k);
     auto values = new_array<T>(queries.count, k);
@@ -132,17 +159,22 @@ nb::tuple run_scan(Op op, const nestbit::RowBlock& rows, const nestbit::RawQueri
         const nb::gil_scoped_release released;
         nestbit::scan(
             table, request,
-            [&](size_t query, const uint64_t* keys) {
-                for (size_t i = 0; i < k; ++i) {
-                    ids_to[query * k + i] = nestbit::row_of(keys[i]);
-                    values_to[query * k + i] = convert(nestbit::score_of(keys[i]));
+            [&](size_t query, const uint64_t* keys, size_t count) {
+                int64_t* id = ids_to + query * k;
+                T* value = values_to + query * k;
+                for (size_t i = 0; i < count; ++i) {
+                    id[i] = nestbit::row_of(keys[i]);
+                    value[i] = convert(nestbit::score_of(keys[i]));
                 }
+                std::fill(id + count, id + k, int64_t{-1});
+                std::fill(value + count, value + k, none);
             },
             check_signals);
     }
     return nb::make_tuple(std::move(ids), std::move(values));
 }
 
+constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 float unchanged(float score) { return score; }
 
 nestbit::RawQueries raw_queries(const nestbit::RowBlock& queries) {
@@ -150,36 +182,42 @@ nestbit::RawQueries raw_queries(const nestbit::RowBlock& queries) {
 }
 
 nb::tuple hamming_scan(const ByteRows& rows, const ByteRows& queries, size_t k, size_t threads,
-                         const std::string& isa) {
+                       const std::optional<Bytes>& mask, const std::optional<RowRanges>& ranges,
+                       const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(queries, "queries must be contiguous along the last axis");
     require(asked.width == block.width, "rows and queries must have the same width");
     return run_scan<int32_t>(
         Op::hamming, block, raw_queries(asked), k,
-        {std::nullopt, std::nullopt, std::nullopt, std::nullopt}, threads, isa,
+        {std::nullopt, std::nullopt, std::nullopt, std::nullopt}, {mask, ranges}, threads, isa,
+        std::numeric_limits<int32_t>::max(),
         [](float score) { return static_cast<int32_t>(-score); });
 }
 
 nb::tuple bits_scan(const ByteRows& rows, const Weights& weights, size_t k,
                   const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
-                  size_t threads, const std::string& isa) {
+                  size_t threads, const std::optional<Bytes>& mask,
+                  const std::optional<RowRanges>& ranges, const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(weights, "weights must be contiguous along the last axis");
     require((asked.width + 7) / 8 == block.width, "rows must hold one bit per weight");
     return run_scan<float>(Op::bits, block, raw_queries(asked), k,
-                           {scales, std::nullopt, std::nullopt, row_bias}, threads, isa, unchanged);
+                           {scales, std::nullopt, std::nullopt, row_bias}, {mask, ranges}, threads, isa,
+                           kNoScore, unchanged);
 }
 
 nb::tuple bytes_scan(const AnyRows& rows, const Weights& weights, size_t k,
                    const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
-                   size_t threads, const std::string& isa) {
+                   size_t threads, const std::optional<Bytes>& mask,
+                  const std::optional<RowRanges>& ranges, const std::string& isa) {
     const bool is_signed = rows.dtype() == nb::dtype<int8_t>();
     require(is_signed || rows.dtype() == nb::dtype<uint8_t>(), "rows must be int8 or uint8");
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(weights, "weights must be contiguous along the last axis");
     require(asked.width == block.width, "rows and weights must have the same dimensions");
     return run_scan<float>(is_signed ? Op::bytes_i8 : Op::bytes_u8, block, raw_queries(asked), k,
-                           {scales, std::nullopt, std::nullopt, row_bias}, threads, isa, unchanged);
+                           {scales, std::nullopt, std::nullopt, row_bias}, {mask, ranges}, threads, isa,
+                           kNoScore, unchanged);
 }
 
 // Whether the tables are those of cells of eight bits; refuses them if not of four bits either.
@@ -194,6 +232,7 @@ nb::tuple cells_scan(const ByteRows& rows, const Tables& tables, size_t k,
                      const std::optional<Floats>& scales, const std::optional<Floats>& bases,
                      const std::optional<AnyFactors>& row_scale,
                      const std::optional<Floats>& row_bias, size_t threads,
+                     const std::optional<Bytes>& mask, const std::optional<RowRanges>& ranges,
                      const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const bool wide = are_wide(tables, block.width);
@@ -201,7 +240,8 @@ nb::tuple cells_scan(const ByteRows& rows, const Tables& tables, size_t k,
     const nestbit::RawQueries queries{tables.data(), static_cast<ptrdiff_t>(length),
                                       tables.shape(0), length};
     return run_scan<float>(wide ? Op::wide : Op::cells, block, queries, k,
-                           {scales, bases, row_scale, row_bias}, threads, isa, unchanged);
+                           {scales, bases, row_scale, row_bias}, {mask, ranges}, threads, isa,
+                           kNoScore, unchanged);
 }
 
 Element element_of(const AnyRows& rows) {
@@ -328,12 +368,20 @@ nb::tuple bytes_encode(const FloatRows& z, const Floats& offset, const Floats& i
     return nb::make_tuple(std::move(codes), clipped);
 }
 
-bool all_finite(const AnyFactors& values) {
+bool all_finite(const AnyFactors& values, const std::optional<RowRanges>& ranges) {
     const void* data = values.data();
-    const size_t size = values.shape(0);
-    if (is_half(values)) return nestbit::all_finite(static_cast<const uint16_t*>(data), size);
-    require(values.dtype() == nb::dtype<float>(), "values must be float16 or float32");
-    return nestbit::all_finite(static_cast<const uint32_t*>(data), size);
+    const bool half = is_half(values);
+    require(half || values.dtype() == nb::dtype<float>(), "values must be float16 or float32");
+    const int64_t all[] = {0, static_cast<int64_t>(values.shape(0))};
+    const auto ends = ranges ? ends_of(*ranges, values.shape(0)) : std::span<const int64_t>(all);
+    for (size_t i = 0; i < ends.size(); i += 2) {
+        const auto size = static_cast<size_t>(ends[i + 1] - ends[i]);
+        if (!(half ? nestbit::all_finite(static_cast<const uint16_t*>(data) + ends[i], size)
+                   : nestbit::all_finite(static_cast<const uint32_t*>(data) + ends[i], size))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 uint64_t read_bytes(const Bytes& data, const std::string& isa) {
@@ -355,9 +403,11 @@ std::vector<std::string> available_isas() {
 // Signatures as the typed stub shows them.
 #define ARRAY(T) "numpy.typing.NDArray[numpy." T "]"
 #define ANY_ARRAY "numpy.typing.NDArray[typing.Any]"
+#define ALLOWED ", mask: " ARRAY("uint8") " | None = None, ranges: " ARRAY("int64") " | None = None"
 #define DOT_OPTIONS                                                                    \
     ", k: int, scales: " ARRAY("float32") " | None, row_bias: " ARRAY("float32")       \
-    " | None, threads: int, isa: str = '') -> tuple[" ARRAY("int64") ", " ARRAY("float32") "]"
+    " | None, threads: int" ALLOWED ", isa: str = '') -> tuple[" ARRAY("int64") ", "    \
+    ARRAY("float32") "]"
 #define RESCORE_OPTIONS                                                                \
     ", ids: " ARRAY("int64") ", weights: " ARRAY("float32")                            \
     ", threads: int, isa: str = '') -> " ARRAY("float32")
@@ -370,27 +420,30 @@ NB_MODULE(_native, m) {
     m.def("available_isas", &available_isas,
           "Names of the instruction sets this machine can run, plainest first.");
     m.def("hamming_scan", &hamming_scan, "rows"_a.noconvert(), "queries"_a.noconvert(), "k"_a,
-          "threads"_a, "isa"_a = "",
+          "threads"_a, "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(),
+          "isa"_a = "",
           nb::sig("def hamming_scan(rows: " ARRAY("uint8") ", queries: " ARRAY("uint8")
-                  ", k: int, threads: int, isa: str = '') -> tuple[" ARRAY("int64") ", "
+                  ", k: int, threads: int" ALLOWED ", isa: str = '') -> tuple[" ARRAY("int64") ", "
                   ARRAY("int32") "]"),
           "The k rows of least Hamming distance to each query.");
     m.def("bits_scan", &bits_scan, "rows"_a.noconvert(), "weights"_a.noconvert(), "k"_a,
-          "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a, "isa"_a = "",
+          "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a,
+          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(), "isa"_a = "",
           nb::sig("def bits_scan(rows: " ARRAY("uint8") ", weights: " ARRAY("int8") DOT_OPTIONS),
           "The k rows of largest scale * sum(weights of the row's ones) + bias.");
     m.def("bytes_scan", &bytes_scan, "rows"_a.noconvert(), "weights"_a.noconvert(), "k"_a,
-          "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a, "isa"_a = "",
+          "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a,
+          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(), "isa"_a = "",
           nb::sig("def bytes_scan(rows: " ANY_ARRAY ", weights: " ARRAY("int8") DOT_OPTIONS),
           "The k rows of largest scale * dot(weights, row) + bias.");
     m.def("cells_scan", &cells_scan, "rows"_a.noconvert(), "tables"_a.noconvert(), "k"_a,
           "scales"_a.noconvert().none(), "bases"_a.noconvert().none(),
           "row_scale"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a,
-          "isa"_a = "",
+          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(), "isa"_a = "",
           nb::sig("def cells_scan(rows: " ARRAY("uint8") ", tables: " ARRAY("uint8")
                   ", k: int, scales: " ARRAY("float32") " | None, bases: " ARRAY("float32")
                   " | None, row_scale: " ANY_ARRAY " | None, row_bias: " ARRAY("float32")
-                  " | None, threads: int, isa: str = '') -> tuple[" ARRAY("int64") ", "
+                  " | None, threads: int" ALLOWED ", isa: str = '') -> tuple[" ARRAY("int64") ", "
                   ARRAY("float32") "]"),
           "The k rows of largest row scale * (scale * sum(tables at the row's cells) + base) + bias.");
     m.def("bits_rescore", &bits_rescore, "rows"_a.noconvert(), "ids"_a.noconvert(),
@@ -424,9 +477,10 @@ NB_MODULE(_native, m) {
                   ", inverse: " ARRAY("float32") ", is_signed: bool, threads: int) -> tuple["
                   ARRAY("uint8") ", int]"),
           "Rounded (z - offset) * inverse, clipped to a byte, and how many values were clipped.");
-    m.def("all_finite", &all_finite, "values"_a.noconvert(),
-          nb::sig("def all_finite(values: " ANY_ARRAY ") -> bool"),
-          "Whether float16 or float32 values hold neither NaN nor infinity.");
+    m.def("all_finite", &all_finite, "values"_a.noconvert(), "ranges"_a.noconvert() = nb::none(),
+          nb::sig("def all_finite(values: " ANY_ARRAY ", ranges: " ARRAY("int64")
+                  " | None = None) -> bool"),
+          "Whether float16 or float32 values, or those in the ranges, are neither NaN nor infinite.");
     m.def("read_bytes", &read_bytes, "data"_a.noconvert(), "isa"_a = "",
           nb::sig("def read_bytes(data: " ARRAY("uint8") ", isa: str = '') -> int"),
           "Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.");

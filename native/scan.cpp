@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <thread>
 
 #include "parallel.h"
+#include "picked.h"
 #include "topk.h"
 
 namespace nestbit {
@@ -21,11 +23,6 @@ constexpr auto kPollEvery = std::chrono::milliseconds(100);
 
 using Keys = std::vector<uint64_t>;
 
-struct Range {
-    size_t first, last;
-    size_t size() const { return last - first; }
-};
-
 // Part i of `parts` nearly equal parts of [0, n), cut at multiples of `unit`.
 Range part_of(size_t n, size_t parts, size_t i, size_t unit) {
     const size_t units = (n + unit - 1) / unit;
@@ -38,6 +35,13 @@ size_t rows_per_block(const ScanRequest& request, size_t queries) {
     if (queries >= 4) return request.op == Op::wide ? 128 : 64;
     const size_t bytes = size_t{1} << 16;
     return std::clamp<size_t>(bytes / request.rows.width / kRowGroup * kRowGroup, kRowGroup, 1024);
+}
+
+// Whether so few rows of a range are allowed that copying them beats scoring all: for one query a
+// copied row costs as much as four that are read in order, for many the scores outweigh the copy.
+bool are_few(size_t allowed, Range rows, size_t queries) {
+    const size_t quarters = queries < 4 ? 1 : queries < 16 ? 2 : 3;
+    return 4 * allowed < quarters * std::max(rows.size(), kRowGroup);
 }
 
 // The per-thread set-up of an instruction set, for as long as this lives.
@@ -56,20 +60,23 @@ private:
     const KernelTable& table_;
 };
 
-// One pass: a set of prepared queries against all rows, cut into parts that run in parallel.
+// One pass: a set of prepared queries against the visited rows, in parts that run in parallel.
 class Pass {
 public:
-    Pass(const KernelTable& table, const ScanRequest& request, Range queries,
-         const std::function<void()>& poll)
+    Pass(const KernelTable& table, const ScanRequest& request, const VisitedRows& visited,
+         Range queries, const std::function<void()>& poll)
         : table_(table),
           request_(request),
+          visited_(visited),
           poll_(poll),
           queries_(queries),
           prepared_(table, request.op, request.rows.width,
                     {request.queries.data +
                          static_cast<ptrdiff_t>(queries.first) * request.queries.stride,
                      request.queries.stride, queries.size(), request.queries.length}) {
-        const size_t bytes = request.rows.count * request.rows.width;
+        // A row that has to be picked costs about as much as four.
+        const size_t rows = std::min(visited.size(), 4 * visited.allowed());
+        const size_t bytes = rows * request.rows.width;
         row_parts_ = std::clamp<size_t>(bytes / kRowBytesPerThread, 1, request.threads);
         const size_t units = (queries.size() + kQueryUnit - 1) / kQueryUnit;
         const size_t work = bytes * queries.size() / (16 * kRowBytesPerThread);
@@ -92,56 +99,137 @@ public:
     }
 
 private:
+    // What the scan of one part owns.
+    struct Part {
+        Range queries;
+        size_t block;  // most rows of a batch
+        std::vector<TopK> best{};
+        Buffer<uint8_t> scratch{};
+        Buffer<int32_t> dots{};
+        std::optional<PickedRows> picked{};  // of a scan of some rows
+        size_t batches = 0;
+        Clock::time_point polled = Clock::now();
+    };
+
+    // Rows scored together: `rows.count` from `first` on, of which `masked` says that some are
+    // not allowed; or those of Part::picked.
+    struct Batch {
+        RowBlock rows;
+        size_t first;
+        bool masked, picked;
+    };
+
     void scan_part(size_t row_part, size_t query_part) {
-        const Range rows = part_of(request_.rows.count, row_parts_, row_part, kRowGroup);
+        const Range rows = part_of(visited_.size(), row_parts_, row_part, kRowGroup);
         const Range queries = part_of(queries_.size(), query_parts_, query_part, kQueryUnit);
         if (rows.size() == 0 || queries.size() == 0) return;
-        const size_t block = rows_per_block(request_, queries.size());
-        std::vector<TopK> best;
-        best.reserve(queries.size());
+        const size_t block = std::min(rows_per_block(request_, queries.size()),
+                                      round_up(rows.size(), kRowGroup));
+        Part part{queries, block};
+        part.best.reserve(queries.size());
         for (size_t q = 0; q < queries.size(); ++q) {
-            best.emplace_back(std::min(request_.k, rows.size()), block);
+            part.best.emplace_back(std::min(request_.k, rows.size()), block);
         }
-        const auto scratch =
-            make_buffer<uint8_t>(scratch_bytes(request_.op, request_.rows.width, block));
-        const auto dots = make_buffer<int32_t>(std::min(queries.size(), kQueryTile) * block);
+        part.scratch = make_buffer<uint8_t>(scratch_bytes(request_.op, request_.rows.width, block));
+        part.dots = make_buffer<int32_t>(std::min(queries.size(), kQueryTile) * block);
+        if (request_.mask || request_.ranges) part.picked.emplace(request_, block);
         const Session session(table_);
-        auto polled = Clock::now();
-        for (size_t r = rows.first; r < rows.last; r += block) {
-            const Range here{r, std::min(r + block, rows.last)};
-            for (size_t q = queries.first; q < queries.last; q += kQueryTile) {
-                const Range tile{q, std::min(q + kQueryTile, queries.last)};
-                score_block(here, tile, block, scratch.get(), dots.get());
-                for (size_t i = tile.first; i < tile.last; ++i) {
-                    select(here, i, dots.get() + (i - tile.first) * block, best[i - queries.first]);
-                }
-            }
-            if ((r - rows.first) / block % 64 == 63 && stopped(polled)) return;
-        }
+        bool going = true;
+        visited_.for_each(rows, [&](Range here) { return going = scan_run(here, part); });
+        if (!going || (part.picked && !scan_picked(part))) return;
         for (size_t q = 0; q < queries.size(); ++q) {
-            found_[(queries.first + q) * row_parts_ + row_part] = best[q].sorted();
+            found_[(queries.first + q) * row_parts_ + row_part] = part.best[q].sorted();
         }
     }
 
-    void score_block(Range rows, Range tile, size_t ld, uint8_t* scratch, int32_t* dots) const {
-        const RowBlock block{
-            request_.rows.data + static_cast<ptrdiff_t>(rows.first) * request_.rows.stride,
-            request_.rows.stride, rows.size(), request_.rows.width};
-        table_.score[static_cast<size_t>(request_.op)](
-            block, prepared_.tile(tile.first, tile.size()), scratch, dots, ld);
+    // This and the functions it calls return false when the scan was stopped.
+    bool scan_run(Range rows, Part& part) const {
+        if (!request_.mask) return scan_window(rows, rows.size(), part);
+        for (size_t r = rows.first; r < rows.last;) {
+            const Range window{r, std::min(rows.last, (r / kWindow + 1) * kWindow)};
+            if (!scan_window(window, request_.mask.count(window), part)) return false;
+            r = window.last;
+        }
+        return true;
     }
 
-    void select(Range rows, size_t query, const int32_t* dots, TopK& best) const {
+    bool scan_window(Range rows, size_t allowed, Part& part) const {
+        if (part.picked && are_few(allowed, rows, part.queries.size())) return pick(rows, part);
+        // Rows reach the top k in ascending order, so those picked before come first.
+        if (part.picked && !scan_picked(part)) return false;
+        for (size_t r = rows.first; r < rows.last; r += part.block) {
+            const Range here{r, std::min(r + part.block, rows.last)};
+            const bool masked = allowed < rows.size();
+            if (masked && request_.mask.count(here) == 0) continue;
+            RowBlock block = request_.rows;
+            block.data += static_cast<ptrdiff_t>(r) * block.stride;
+            block.count = here.size();
+            if (!scan_batch({block, r, masked, false}, part)) return false;
+        }
+        return true;
+    }
+
+    bool pick(Range rows, Part& part) const {
+        for (size_t r = rows.first; r < rows.last; r += 64) {
+            uint64_t bits = request_.mask.word(r, rows.last);
+            for (; bits; bits &= bits - 1) {
+                part.picked->add(r + static_cast<size_t>(std::countr_zero(bits)));
+                if (part.picked->full() && !scan_picked(part)) return false;
+            }
+        }
+        return true;
+    }
+
+    bool scan_picked(Part& part) const {
+        if (part.picked->empty()) return true;
+        const bool going = scan_batch({part.picked->copy_rows(), 0, false, true}, part);
+        part.picked->clear();
+        return going;
+    }
+
+    bool scan_batch(const Batch& batch, Part& part) const {
+        const Range queries = part.queries;
+        for (size_t q = queries.first; q < queries.last; q += kQueryTile) {
+            const size_t last = std::min(q + kQueryTile, queries.last);
+            table_.score[static_cast<size_t>(request_.op)](batch.rows, prepared_.tile(q, last - q),
+                                                           part.scratch.get(), part.dots.get(),
+                                                           part.block);
+            for (size_t i = q; i < last; ++i) {
+                select(batch, i, part.dots.get() + (i - q) * part.block, part);
+            }
+        }
+        return ++part.batches % 64 != 0 || !stopped(part.polled);
+    }
+
+    void select(const Batch& batch, size_t query, const int32_t* dots, Part& part) const {
         // A distance is a score of scale -1: exact, as it is far below 2^24.
         const size_t q = queries_.first + query;
         const float scale = request_.op == Op::hamming ? -1.0f
                             : request_.scales          ? request_.scales[q]
                                                        : 1.0f;
         const float base = request_.bases ? request_.bases[q] + 0.0f : 0.0f;  // -0 becomes 0
-        const Scoring scoring{scale, base, request_.row_scale, request_.row_scale_half,
-                              request_.row_bias};
-        best.add(table_.select(dots, rows.size(), scoring.from(rows.first), best.threshold(),
-                               static_cast<uint32_t>(rows.first), best.end()));
+        const Scoring scoring = batch.picked
+                                    ? part.picked->scoring(scale, base)
+                                    : Scoring{scale, base, request_.row_scale,
+                                              request_.row_scale_half, request_.row_bias}
+                                          .from(batch.first);
+        TopK& best = part.best[query - part.queries.first];
+        uint64_t* keys = best.end();
+        size_t found = table_.select(dots, batch.rows.count, scoring, best.threshold(),
+                                     static_cast<uint32_t>(batch.first), keys);
+        if (batch.picked) part.picked->rename(keys, found);
+        if (batch.masked) found = keep_allowed(keys, found);
+        best.add(found);
+    }
+
+    size_t keep_allowed(uint64_t* keys, size_t found) const {
+        size_t kept = 0;
+        for (size_t i = 0; i < found; ++i) {
+            const uint64_t key = keys[i];
+            keys[kept] = key;
+            kept += request_.mask.has(row_of(key));
+        }
+        return kept;
     }
 
     // Whether another thread has failed; on the calling thread also polls, which may throw.
@@ -160,15 +248,17 @@ private:
                 const Keys& more = found_[q * row_parts_ + part];
                 keys.insert(keys.end(), more.begin(), more.end());
             }
-            std::partial_sort(keys.begin(), keys.begin() + static_cast<ptrdiff_t>(request_.k),
+            const size_t count = std::min(request_.k, keys.size());
+            std::partial_sort(keys.begin(), keys.begin() + static_cast<ptrdiff_t>(count),
                               keys.end(), std::greater<>());
         }
-        emit(queries_.first + q, keys.data());
+        emit(queries_.first + q, keys.data(), std::min(request_.k, keys.size()));
         Keys().swap(keys);
     }
 
     const KernelTable& table_;
     const ScanRequest& request_;
+    const VisitedRows& visited_;
     const std::function<void()>& poll_;
     const Range queries_;
     const PreparedQueries prepared_;
@@ -187,8 +277,10 @@ void scan(const KernelTable& table, const ScanRequest& request, const Emit& emit
     const size_t keys = 8 * request.threads * (2 * request.k + 2048);
     const size_t fits = std::min(kQueryBytes / stride, kKeyBytes / keys);
     const size_t per_pass = std::max(kQueryUnit, fits / kQueryUnit * kQueryUnit);
+    const VisitedRows visited(request.rows.count, request.mask, request.ranges);
     for (size_t q = 0; q < request.queries.count; q += per_pass) {
-        Pass(table, request, {q, std::min(q + per_pass, request.queries.count)}, poll).run(emit);
+        const Range queries{q, std::min(q + per_pass, request.queries.count)};
+        Pass(table, request, visited, queries, poll).run(emit);
         poll();
     }
 }

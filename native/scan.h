@@ -1,8 +1,11 @@
-// The drivers: fused scan and top-k over all rows, and scoring of chosen rows.
+// The drivers: fused scan and top-k over all or allowed rows, and scoring of chosen rows.
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <span>
 
+#include "allowed.h"
 #include "kernels.h"
 #include "queries.h"
 
@@ -19,10 +22,13 @@ struct ScanRequest {
     const uint16_t* row_scale_half;  // this, of float16, 1
     const float* row_bias;  // per row, or null for 0
     size_t threads;
+    Bitmap mask{nullptr};  // the rows that may be found, of all
+    std::optional<std::span<const int64_t>> ranges = std::nullopt;  // or of these: see VisitedRows
 };
 
-// Called with the best k keys of each query, best first, from any thread, once per query.
-using Emit = std::function<void(size_t query, const uint64_t* keys)>;
+// Called with the best k keys of each query, best first, from any thread, once per query; with
+// all `count` < k of them where fewer rows may be found.
+using Emit = std::function<void(size_t query, const uint64_t* keys, size_t count)>;
 
 // Calls `poll` on the calling thread now and then; an exception from it ends the scan.
 void scan(const KernelTable& table, const ScanRequest& request, const Emit& emit,

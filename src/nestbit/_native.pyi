@@ -20,6 +20,8 @@ def hamming_scan(
     queries: numpy.typing.NDArray[numpy.uint8],
     k: int,
     threads: int,
+    mask: numpy.typing.NDArray[numpy.uint8] | None = None,
+    ranges: numpy.typing.NDArray[numpy.int64] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int32]]:
     """The k rows of least Hamming distance to each query."""
@@ -31,6 +33,8 @@ def bits_scan(
     scales: numpy.typing.NDArray[numpy.float32] | None,
     row_bias: numpy.typing.NDArray[numpy.float32] | None,
     threads: int,
+    mask: numpy.typing.NDArray[numpy.uint8] | None = None,
+    ranges: numpy.typing.NDArray[numpy.int64] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """The k rows of largest scale * sum(weights of the row's ones) + bias."""
@@ -42,6 +46,8 @@ def bytes_scan(
     scales: numpy.typing.NDArray[numpy.float32] | None,
     row_bias: numpy.typing.NDArray[numpy.float32] | None,
     threads: int,
+    mask: numpy.typing.NDArray[numpy.uint8] | None = None,
+    ranges: numpy.typing.NDArray[numpy.int64] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """The k rows of largest scale * dot(weights, row) + bias."""
@@ -55,6 +61,8 @@ def cells_scan(
     row_scale: numpy.typing.NDArray[Any] | None,
     row_bias: numpy.typing.NDArray[numpy.float32] | None,
     threads: int,
+    mask: numpy.typing.NDArray[numpy.uint8] | None = None,
+    ranges: numpy.typing.NDArray[numpy.int64] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
@@ -124,8 +132,12 @@ def bytes_encode(
     Rounded (z - offset) * inverse, clipped to a byte, and how many values were clipped.
     """
 
-def all_finite(values: numpy.typing.NDArray[Any]) -> bool:
-    """Whether float16 or float32 values hold neither NaN nor infinity."""
+def all_finite(
+    values: numpy.typing.NDArray[Any], ranges: numpy.typing.NDArray[numpy.int64] | None = None
+) -> bool:
+    """
+    Whether float16 or float32 values, or those in the ranges, are neither NaN nor infinite.
+    """
 
 def read_bytes(data: numpy.typing.NDArray[numpy.uint8], isa: str = "") -> int:
     """

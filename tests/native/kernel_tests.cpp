@@ -132,6 +132,37 @@ const T* or_null(const std::vector<T>& values) {
     return values.empty() ? nullptr : values.data();
 }
 
+// Which of n rows may be found: every row, or by `kind` those of a mask (1), of ranges (2), of
+// both (3). A bit of the mask is set with a chance of 2 to the power of -rarity.
+struct Filter {
+    Block mask;
+    std::vector<int64_t> ends;
+    size_t kind;
+
+    Filter(size_t n, size_t kind, size_t rarity) : mask((n + 7) / 8), kind(kind) {
+        for (size_t b = 0; b < (n + 7) / 8; ++b) {
+            uint64_t bits = rarity ? ~uint64_t{0} : 0xff;
+            for (size_t i = 0; i < rarity; ++i) bits &= random_engine();
+            mask.get()[b] = static_cast<uint8_t>(bits);
+        }
+        for (size_t at = random_engine() % 3; at <= n; at += random_engine() % (n / 4 + 2)) {
+            ends.push_back(static_cast<int64_t>(at));
+        }
+        if (ends.size() % 2) ends.pop_back();
+    }
+    bool allows(size_t r) const {
+        bool inside = kind < 2;
+        for (size_t i = 0; i < ends.size(); i += 2) {
+            inside |= ends[i] <= static_cast<int64_t>(r) && static_cast<int64_t>(r) < ends[i + 1];
+        }
+        return inside && (kind % 2 == 0 || mask.get()[r / 8] >> r % 8 & 1);
+    }
+    void put(ScanRequest& request) const {
+        if (kind % 2) request.mask = Bitmap(mask.get());
+        if (kind >= 2) request.ranges = ends;
+    }
+};
+
 struct Hit {
     float score;
     size_t id;
@@ -139,20 +170,21 @@ struct Hit {
 };
 
 std::vector<Hit> naive_best(Op op, const Matrix& rows, const Matrix& queries, size_t q, size_t dim,
-                            size_t k, const Terms& terms) {
+                            size_t k, const Terms& terms, const Filter& filter) {
     std::vector<Hit> hits;
     for (size_t r = 0; r < rows.count; ++r) {
+        if (!filter.allows(r)) continue;
         const int32_t dot = naive_score(op, rows.row(r), queries.row(q), dim);
         hits.push_back({terms.score(dot, q, r), r});
     }
     std::stable_sort(hits.begin(), hits.end(),
                      [](const Hit& a, const Hit& b) { return a.score > b.score; });
-    hits.resize(k);
+    if (hits.size() > k) hits.resize(k);
     return hits;
 }
 
 void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, size_t k,
-               size_t threads, size_t gap) {
+               size_t threads, size_t gap, size_t filtered = 0, size_t rarity = 1) {
     const bool packed = op == Op::hamming || op == Op::bits;
     const size_t width = packed ? (dim + 7) / 8 : dim;
     const size_t compared = op == Op::bits ? dim : values_of(op, width);
@@ -171,22 +203,24 @@ void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, 
     }
     const Terms terms(op, n, m, dim + n);
     std::vector<std::vector<Hit>> found(m);
-    const ScanRequest request{op, rows.rows(),
-                              {queries.block.get(), static_cast<ptrdiff_t>(length + gap), m, length},
-                              k, or_null(terms.scales), or_null(terms.bases),
-                              or_null(terms.row_scale), or_null(terms.row_scale_half),
-                              or_null(terms.row_bias), threads};
+    ScanRequest request{op, rows.rows(),
+                        {queries.block.get(), static_cast<ptrdiff_t>(length + gap), m, length},
+                        k, or_null(terms.scales), or_null(terms.bases),
+                        or_null(terms.row_scale), or_null(terms.row_scale_half),
+                        or_null(terms.row_bias), threads};
+    const Filter filter(n, filtered, rarity);
+    filter.put(request);
     scan(table, request,
-         [&](size_t q, const uint64_t* keys) {
-             for (size_t i = 0; i < k; ++i) found[q].push_back({score_of(keys[i]), row_of(keys[i])});
+         [&](size_t q, const uint64_t* keys, size_t count) {
+             for (size_t i = 0; i < count; ++i) found[q].push_back({score_of(keys[i]), row_of(keys[i])});
          },
          [] {});
     for (size_t q = 0; q < m; ++q) {
-        const auto expected = naive_best(op, rows, queries, q, compared, k, terms);
+        const auto expected = naive_best(op, rows, queries, q, compared, k, terms, filter);
         if (found[q] == expected) continue;
         const std::string sizes = " n=" + std::to_string(n) + " m=" + std::to_string(m) +
                                   " dim=" + std::to_string(dim) + " k=" + std::to_string(k) +
-                                  " query " + std::to_string(q);
+                                  " filter " + std::to_string(filtered) + " query " + std::to_string(q);
         check(false, std::string(table.name) + " scan op " + std::to_string(static_cast<int>(op)) + sizes);
         return;
     }
@@ -365,6 +399,7 @@ void test_table(const KernelTable& table) {
             for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells,
                                 Op::wide}) {
                 test_scan(table, op, n, m, dim, k, 1 + i % 2, i % 4 * 3);
+                test_scan(table, op, n, m, dim, k, 1, i % 4 * 3, 1 + i % 3, i % 4);
             }
         }
         for (const Element e : {Element::bits, Element::i8, Element::u8, Element::f16,
@@ -379,6 +414,17 @@ void test_table(const KernelTable& table) {
         for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells, Op::wide}) {
             test_scan(table, op, 40, m, table_size(op) ? 700 : 4000, 3, 2, 1);
         }
+    }
+    // Several windows: rows that are scored in place, picked, skipped, and parts for two threads.
+    for (const size_t m : {1, 5, 20}) {
+        for (const size_t rarity : {0, 1, 2, 4, 8, 12}) {
+            for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells,
+                                Op::wide}) {
+                test_scan(table, op, 3500, m, 70, 1 + 30 * m, 1, 1, 1 + i % 3, rarity);
+                ++i;
+            }
+        }
+        test_scan(table, Op::cells, 3500, m, 1024, 10, 3, 0, 1 + m % 3, 1);
     }
     for (const size_t n : {1, 3, 16, 17, 63, 65, 150}) {
         for (const size_t r : {1, 5, 17, 50}) {

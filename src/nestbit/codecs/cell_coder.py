@@ -16,6 +16,7 @@ from nestbit.codecs.coder import Encoded
 from nestbit.codecs.codes import Factor, Layout, LevelCodes
 from nestbit.codecs.scorers import Ids, Metric, Scorer
 from nestbit.errors import InputError
+from nestbit.kernels.allowed import Mask
 
 
 class CellRecipe(Protocol):
@@ -57,7 +58,7 @@ class CellScorer:
     metric: Metric
 
     def scan(
-        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded tables."""
         tables, scale, base = quantize_tables(self.tables)
@@ -69,7 +70,8 @@ class CellScorer:
             scales=gain * scale,
             bases=gain * base,
             row_scale=codes.factors.get("scale"),
-            row_bias=self.metric.row_bias(codes, skip),
+            row_bias=self.metric.row_bias(codes),
+            mask=mask,
             threads=threads,
         )
         return ids, scores + self.metric.query_bias(self.bias)[:, None]

@@ -15,21 +15,22 @@ from numpy.typing import NDArray
 from nestbit import kernels
 from nestbit._arrays import Floats
 from nestbit.codecs.codes import LevelCodes
+from nestbit.kernels.allowed import Mask
 from nestbit.kernels.floats import floats_scan
 
 Ids = NDArray[np.int64]
-
-# Bias of a row that must not be found: below every score, yet finite, as the kernels ask.
-_NEVER = np.finfo(np.float32).min
 
 
 class Scorer(Protocol):
     """Scores rows of one level for m prepared queries."""
 
     def scan(
-        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
     ) -> tuple[Ids, Floats]:
-        """Best k of all rows but those in ``skip``: ids and scores (m, k), best first."""
+        """Best k of all rows, or those of a `nestbit.kernels` mask: ids and scores (m, k).
+
+        Best first; id -1 and score -inf in the columns that are left where fewer rows may be found.
+        """
 
     def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
         """Scores (m, c) of the rows ``ids`` (m, c)."""
@@ -50,16 +51,11 @@ class Metric:
         """Per-query constant (m,) added to every score."""
         return bias if self.length2 is None else 2 * bias - self.length2
 
-    def row_bias(self, codes: LevelCodes, skip: Ids | None) -> Floats | None:
-        """Per-row constant (n,), hopeless for rows to skip; None when it is zero everywhere."""
-        rows: Floats | None = None
-        if self.length2 is not None:
-            rows = np.negative(codes.factors["norm2"], dtype=np.float32)
-        if skip is None or len(skip) == 0:
-            return rows
-        rows = np.zeros(len(codes), np.float32) if rows is None else np.array(rows)
-        rows[skip] = _NEVER
-        return rows
+    def row_bias(self, codes: LevelCodes) -> Floats | None:
+        """Per-row constant (n,); None when it is zero everywhere."""
+        if self.length2 is None:
+            return None
+        return np.negative(codes.factors["norm2"], dtype=np.float32)
 
     def score(self, products: Floats, codes: LevelCodes, ids: Ids, bias: Floats) -> Floats:
         """Scores (m, c) from ``products`` weights · code (m, c)."""
@@ -88,21 +84,21 @@ class FloatScorer:
     dims: int | None = None
 
     def scan(
-        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded query (exactly scored for float codes)."""
         rows = self._columns(codes)
-        row_bias = self.metric.row_bias(codes, skip)
+        row_bias = self.metric.row_bias(codes)
         gain = np.float32(self.metric.gain)
         if codes.layout == "floats":
             ids, scores = floats_scan(
-                rows, gain * self.weights, k, row_bias=row_bias, threads=threads
+                rows, gain * self.weights, k, row_bias=row_bias, mask=mask, threads=threads
             )
         else:
             scan = kernels.bits_scan if codes.layout == "bits" else kernels.bytes_scan
             weights, scale = integer_weights(self.weights)
             ids, scores = scan(
-                rows, weights, k, scales=gain * scale, row_bias=row_bias, threads=threads
+                rows, weights, k, scales=gain * scale, row_bias=row_bias, mask=mask, threads=threads
             )
         return ids, scores + self.metric.query_bias(self.bias)[:, None]
 
@@ -137,43 +133,24 @@ class HammingScorer:
     metric: Metric
 
     def scan(
-        self, codes: LevelCodes, k: int, *, skip: Ids | None = None, threads: int | None = None
+        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
     ) -> tuple[Ids, Floats]:
         """Best k rows by Hamming distance alone; for l2 the row lengths join after the scan."""
-        if skip is not None and len(skip):
-            ids, scores = self._scan_but(codes, k, skip, threads)
-            return ids, self._score(scores, codes, ids)
-        ids, distances = kernels.hamming_scan(codes.data, self.queries, k, threads=threads)
-        return ids, self._score(distances, codes, ids)
+        ids, distances = kernels.hamming_scan(
+            codes.data, self.queries, k, mask=mask, threads=threads
+        )
+        scores = self._score(distances, codes, ids)
+        scores[ids < 0] = -np.inf
+        return ids, scores
 
     def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
         """Scores of given rows by their Hamming distance."""
-        products = kernels.bits_rescore(
-            codes.data, ids, self._flips().astype(np.float32), threads=threads
-        )
-        return self._score(products + self._ones()[:, None], codes, ids)
+        # Hamming(q, b) = Σq + Σ b(1 - 2q), which the kernel of weighted bits can sum.
+        bits = np.unpackbits(self.queries, axis=1, count=self.dim)
+        flips = 1 - 2 * bits.astype(np.float32)
+        sums = kernels.bits_rescore(codes.data, ids, flips, threads=threads)
+        return self._score(sums + bits.sum(axis=1, dtype=np.int64)[:, None], codes, ids)
 
     def _score(self, distances: NDArray[np.number[Any]], codes: LevelCodes, ids: Ids) -> Floats:
         agreement = (self.gain * (self.dim - 2.0 * distances)).astype(np.float32)
         return self.metric.score(agreement, codes, ids, self.bias)
-
-    # Hamming(q, b) = Σq + Σ b(1 - 2q), which lets the kernels with a row bias count it too.
-    def _flips(self) -> NDArray[np.int8]:
-        bits = np.unpackbits(self.queries, axis=1, count=self.dim)
-        return (1 - 2 * bits.astype(np.int8)).astype(np.int8)
-
-    def _ones(self) -> NDArray[np.int64]:
-        bits = np.unpackbits(self.queries, axis=1, count=self.dim)
-        ones: NDArray[np.int64] = bits.sum(axis=1, dtype=np.int64)
-        return ones
-
-    def _scan_but(
-        self, codes: LevelCodes, k: int, skip: Ids, threads: int | None
-    ) -> tuple[Ids, Floats]:
-        bias = np.zeros(len(codes), np.float32)
-        bias[skip] = _NEVER
-        minus = np.full(len(self.queries), -1, np.float32)
-        ids, scores = kernels.bits_scan(
-            codes.data, self._flips(), k, scales=minus, row_bias=bias, threads=threads
-        )
-        return ids, self._ones()[:, None] - scores

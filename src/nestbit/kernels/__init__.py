@@ -6,6 +6,12 @@ half and cell 2j + 1 in its high half; wide cells have eight, a byte each, and t
 Results are best first; ties go to the smaller id. Every function releases the GIL and uses
 ``threads`` threads, by default the CPUs this process may use or the environment variable
 ``NESTBIT_THREADS``.
+
+A scan finds any of the n rows, or only some: those whose bit in ``mask`` is 1, uint8
+(ceil(n / 8),) as ``numpy.packbits(allowed, bitorder="little")`` makes it, and of these only the
+rows in one of ``ranges`` [start, stop), int64 (p, 2), sorted and apart. Where fewer than k rows
+may be found, the columns that are left have id -1 and score -inf (distance 2**31 - 1). The
+scores are those of a scan of all rows.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from numpy.typing import NDArray
 from nestbit import _native
 from nestbit._arrays import check_k
 from nestbit.errors import InputError
+from nestbit.kernels.allowed import check_allowed
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -47,18 +54,25 @@ _MAX_ROWS = 2**32 - 1
 
 
 def hamming_scan(
-    rows: Any, queries: Any, k: int, *, threads: int | None = None
+    rows: Any,
+    queries: Any,
+    k: int,
+    *,
+    mask: Any = None,
+    ranges: Any = None,
+    threads: int | None = None,
 ) -> tuple[Ids, NDArray[np.int32]]:
     """Return ids and Hamming distances, both (m, k), of the k nearest rows of each query.
 
     ``rows`` (n, width) and ``queries`` (m, width) are packed bits, uint8. Raises `InputError`
-    for another dtype or shape, rows beyond 65,536 bits, or k outside 1..n.
+    for another dtype or shape, rows beyond 65,536 bits, k outside 1..n, or ranges out of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     queries = _matrix(queries, "queries", np.uint8, columns=rows.shape[1])
     _check_size(rows, 8 * rows.shape[1])
     k = check_k(k, len(rows))
-    return _native.hamming_scan(rows, queries, k, _threads(threads))
+    mask, ranges = check_allowed(mask, ranges, len(rows))
+    return _native.hamming_scan(rows, queries, k, _threads(threads), mask, ranges)
 
 
 def bits_scan(
@@ -68,6 +82,8 @@ def bits_scan(
     *,
     scales: Any = None,
     row_bias: Any = None,
+    mask: Any = None,
+    ranges: Any = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return ids and scores, both (m, k), of the k rows whose ones weigh most.
@@ -75,16 +91,18 @@ def bits_scan(
     score = scale_q * sum_d weight_qd * bit_rd + row_bias_r, the sum exact, the rest float32.
     ``rows`` (n, ceil(dim / 8)) are packed bits, ``weights`` (m, dim) int8 in -127..127,
     ``scales`` (m,) and ``row_bias`` (n,) float32, by default 1 and 0. Raises `InputError` for
-    another dtype or shape, a weight of -128, dim beyond 65,536, or k outside 1..n.
+    another dtype or shape, a weight of -128, dim beyond 65,536, k outside 1..n, or ranges out
+    of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     weights = _weights(weights)
     _check_width(rows, weights.shape[1])
     _check_size(rows, weights.shape[1])
     k = check_k(k, len(rows))
+    mask, ranges = check_allowed(mask, ranges, len(rows))
     scales = _factors(scales, "scales", len(weights))
-    row_bias = _factors(row_bias, "row_bias", len(rows))
-    return _native.bits_scan(rows, weights, k, scales, row_bias, _threads(threads))
+    row_bias = _factors(row_bias, "row_bias", len(rows), ranges=ranges)
+    return _native.bits_scan(rows, weights, k, scales, row_bias, _threads(threads), mask, ranges)
 
 
 def bytes_scan(
@@ -94,6 +112,8 @@ def bytes_scan(
     *,
     scales: Any = None,
     row_bias: Any = None,
+    mask: Any = None,
+    ranges: Any = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return ids and scores, both (m, k), of the k rows with the largest dot product.
@@ -101,15 +121,17 @@ def bytes_scan(
     score = scale_q * sum_d weight_qd * row_rd + row_bias_r, the sum exact, the rest float32.
     ``rows`` (n, dim) are int8 or uint8, ``weights`` (m, dim) int8 in -127..127, ``scales``
     (m,) and ``row_bias`` (n,) float32, by default 1 and 0. Raises `InputError` for another
-    dtype or shape, a weight of -128, dim beyond 65,536, or k outside 1..n.
+    dtype or shape, a weight of -128, dim beyond 65,536, k outside 1..n, or ranges out of
+    order.
     """
     rows = _matrix(rows, "rows", np.int8, np.uint8)
     weights = _weights(weights, columns=rows.shape[1])
     _check_size(rows, rows.shape[1])
     k = check_k(k, len(rows))
+    mask, ranges = check_allowed(mask, ranges, len(rows))
     scales = _factors(scales, "scales", len(weights))
-    row_bias = _factors(row_bias, "row_bias", len(rows))
-    return _native.bytes_scan(rows, weights, k, scales, row_bias, _threads(threads))
+    row_bias = _factors(row_bias, "row_bias", len(rows), ranges=ranges)
+    return _native.bytes_scan(rows, weights, k, scales, row_bias, _threads(threads), mask, ranges)
 
 
 def cells_scan(
@@ -121,6 +143,8 @@ def cells_scan(
     bases: Any = None,
     row_scale: Any = None,
     row_bias: Any = None,
+    mask: Any = None,
+    ranges: Any = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return ids and scores, both (m, k), of the k rows whose cells look up the largest sums.
@@ -130,18 +154,19 @@ def cells_scan(
     (m, 2 * width, 16), or of wide cells (m, width, 256), are uint8; ``scales`` and ``bases``
     (m,) and ``row_bias`` (n,) float32, by default 1, 0 and 0; ``row_scale`` (n,) float16 or
     float32, by default 1. Raises `InputError` for another dtype or shape, more than 65,536
-    cells, or k outside 1..n.
+    cells, k outside 1..n, or ranges out of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     tables = _tables(tables, np.uint8, rows.shape[1])
     _check_size(rows, tables.shape[1])
     k = check_k(k, len(rows))
+    mask, ranges = check_allowed(mask, ranges, len(rows))
     scales = _factors(scales, "scales", len(tables))
     bases = _factors(bases, "bases", len(tables))
-    row_scale = _factors(row_scale, "row_scale", len(rows), np.float16, np.float32)
-    row_bias = _factors(row_bias, "row_bias", len(rows))
+    row_scale = _factors(row_scale, "row_scale", len(rows), np.float16, np.float32, ranges=ranges)
+    row_bias = _factors(row_bias, "row_bias", len(rows), ranges=ranges)
     return _native.cells_scan(
-        rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads)
+        rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads), mask, ranges
     )
 
 
@@ -364,7 +389,12 @@ def _books(x: Any, name: str, width: NDArray[np.int32]) -> Floats:
     return books
 
 
-def _factors(x: Any, name: str, n: int, *dtypes: type) -> NDArray[Any] | None:
+def _factors(
+    x: Any, name: str, n: int, *dtypes: type, ranges: Ids | None = None
+) -> NDArray[Any] | None:
+    """Check factors (n,); only those in the ranges for finite values, so that a scan of few rows
+    reads few factors.
+    """
     if x is None:
         return None
     array = np.asarray(x)
@@ -376,7 +406,7 @@ def _factors(x: Any, name: str, n: int, *dtypes: type) -> NDArray[Any] | None:
             f"got {array.dtype} of shape {array.shape}"
         )
     array = np.ascontiguousarray(array)
-    if not _native.all_finite(array):
+    if not _native.all_finite(array, ranges):
         raise InputError(f"{name} hold NaN or infinity at {int(np.argmin(np.isfinite(array)))}")
     return array
 

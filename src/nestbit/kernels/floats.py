@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestbit.kernels import floats_rescore
+from nestbit.kernels.allowed import check_allowed, row_numbers
 
 # A block of rows as float32 and its scores both stay within a few MB.
 _BLOCK_VALUES = 1 << 20
@@ -28,32 +29,62 @@ def floats_scan(
     k: int,
     *,
     row_bias: NDArray[np.float32] | None = None,
+    mask: NDArray[np.uint8] | None = None,
+    ranges: NDArray[np.int64] | None = None,
     threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Best k of ``rows · weights + row_bias`` per query, ties by smaller id.
 
     ``rows`` (n, dim) are float16, float32 or bfloat16 as uint16, ``weights`` (m, dim),
-    1 <= k <= n. Returns ids and scores (m, k), best first. ``threads`` serves the native
-    products of a few queries with half-precision rows; BLAS, for all else, chooses its own.
+    1 <= k <= n; ``mask`` and ``ranges`` as in `nestbit.kernels`. Returns ids and scores (m, k),
+    best first, padded with -1 and -inf where fewer rows may be found. ``threads`` serves the
+    native products of a few queries with half-precision rows; BLAS, for all else, chooses its
+    own. Raises `InputError` for a mask or ranges that do not fit the rows.
     """
     n, m = len(rows), len(weights)
+    mask, ranges = check_allowed(mask, ranges, n)
+    some = None if mask is None and ranges is None else row_numbers(n, mask, ranges)
     ids = np.zeros((m, 0), np.int64)
     best = np.zeros((m, 0), np.float32)
     step = max(k, _BLOCK_VALUES // max(rows.shape[1], m), 1)
-    for start in range(0, n, step):
-        block = rows[start : start + step]
-        if rows.itemsize == 2 and m < _QUERIES_FOR_BLAS:
-            each = np.broadcast_to(np.arange(len(block)), (m, len(block)))
-            scores = floats_rescore(block, each, weights, threads=threads)
-        else:
-            scores = weights @ widen(block).T
+    total = n if some is None else len(some)
+    for start in range(0, total, step):
+        stop = min(start + step, total)
+        picked = np.arange(start, stop) if some is None else some[start:stop]
+        scores = _products(rows, picked, weights, threads)
         if row_bias is not None:
-            scores += row_bias[start : start + step]
-        numbers = np.broadcast_to(np.arange(start, start + len(block)), scores.shape)
+            scores += row_bias[picked]
+        numbers = np.broadcast_to(picked, scores.shape)
         ids, best = top_k(
             np.concatenate([ids, numbers], axis=1), np.concatenate([best, scores], axis=1), k
         )
-    return ids, best
+    return pad(ids, best, k)
+
+
+def _products(
+    rows: NDArray[Any],
+    picked: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    threads: int | None,
+) -> NDArray[np.float32]:
+    """Products (m, c) of the rows ``picked`` (c,), ascending, at least one."""
+    if rows.itemsize == 2 and len(weights) < _QUERIES_FOR_BLAS:
+        each = np.broadcast_to(picked, (len(weights), len(picked)))
+        return floats_rescore(rows, each, weights, threads=threads)
+    first, last = int(picked[0]), int(picked[-1]) + 1
+    adjacent = last - first == len(picked)
+    return weights @ widen(rows[first:last] if adjacent else rows[picked]).T
+
+
+def pad(
+    ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Hits (m, at most k) widened to k columns with id -1 and score -inf."""
+    missing = ((0, 0), (0, k - ids.shape[1]))
+    return (
+        np.pad(ids, missing, constant_values=-1),
+        np.pad(scores, missing, constant_values=-np.inf),
+    )
 
 
 def top_k(

@@ -13,7 +13,13 @@ Bytes = NDArray[Any]
 
 
 def hamming_scan(
-    rows: Bytes, queries: Bytes, k: int, *, threads: int | None = None
+    rows: Bytes,
+    queries: Bytes,
+    k: int,
+    *,
+    mask: Bytes | None = None,
+    ranges: Ids | None = None,
+    threads: int | None = None,
 ) -> tuple[Ids, NDArray[np.int32]]:
     """Return the k rows of least Hamming distance to each query; see `nestbit.kernels`."""
     del threads
@@ -21,8 +27,9 @@ def hamming_scan(
     query_bits = np.unpackbits(queries, axis=1)
     distances = np.array([(row_bits != bits).sum(axis=1) for bits in query_bits], dtype=np.int32)
     distances = distances.reshape(len(queries), len(rows))
-    ids = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    return ids.astype(np.int64), np.take_along_axis(distances, ids, axis=1)
+    none = np.iinfo(np.int32).max
+    ids = np.argsort(distances, axis=1, kind="stable")
+    return _first(ids, distances, k, _allowed(len(rows), mask, ranges), none)
 
 
 def bits_scan(
@@ -32,12 +39,15 @@ def bits_scan(
     *,
     scales: Floats | None = None,
     row_bias: Floats | None = None,
+    mask: Bytes | None = None,
+    ranges: Ids | None = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return the k rows whose ones have the largest weighted sum; see `nestbit.kernels`."""
     del threads
     bits = np.unpackbits(rows, axis=1, count=weights.shape[1])
-    return _best(weights.astype(np.int64) @ bits.T.astype(np.int64), k, scales, row_bias)
+    dots = weights.astype(np.int64) @ bits.T.astype(np.int64)
+    return _best(dots, k, scales, row_bias, _allowed(len(rows), mask, ranges))
 
 
 def bytes_scan(
@@ -47,11 +57,14 @@ def bytes_scan(
     *,
     scales: Floats | None = None,
     row_bias: Floats | None = None,
+    mask: Bytes | None = None,
+    ranges: Ids | None = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return the k rows of largest dot product with each query; see `nestbit.kernels`."""
     del threads
-    return _best(weights.astype(np.int64) @ rows.T.astype(np.int64), k, scales, row_bias)
+    dots = weights.astype(np.int64) @ rows.T.astype(np.int64)
+    return _best(dots, k, scales, row_bias, _allowed(len(rows), mask, ranges))
 
 
 def cells_scan(
@@ -63,6 +76,8 @@ def cells_scan(
     bases: Floats | None = None,
     row_scale: NDArray[Any] | None = None,
     row_bias: Floats | None = None,
+    mask: Bytes | None = None,
+    ranges: Ids | None = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return the k rows whose cells look up the largest sums; see `nestbit.kernels`."""
@@ -71,7 +86,8 @@ def cells_scan(
     columns = np.arange(cells.shape[1])
     sums = [table[columns, cells].sum(axis=1, dtype=np.int64) for table in tables]
     dots = np.array(sums, dtype=np.int64).reshape(len(tables), len(rows))
-    return _best(dots, k, scales, row_bias, bases=bases, row_scale=row_scale)
+    allowed = _allowed(len(rows), mask, ranges)
+    return _best(dots, k, scales, row_bias, allowed, bases=bases, row_scale=row_scale)
 
 
 def bytes_encode(
@@ -197,11 +213,36 @@ def _cells(rows: Bytes, centroids: int) -> Bytes:
     return halves.reshape(len(rows), 2 * rows.shape[1])
 
 
+def _allowed(n: int, mask: Bytes | None, ranges: Ids | None) -> NDArray[np.bool_]:
+    allowed = np.ones(n, np.bool_)
+    if mask is not None:
+        allowed &= np.unpackbits(mask, count=n, bitorder="little") == 1
+    if ranges is not None:
+        inside = np.zeros(n, np.bool_)
+        for start, stop in ranges:
+            inside[start:stop] = True
+        allowed &= inside
+    return allowed
+
+
+def _first(
+    ids: Ids, values: NDArray[Any], k: int, allowed: NDArray[np.bool_], none: float
+) -> tuple[Ids, NDArray[Any]]:
+    """Return the first k allowed ids of each row and their values, padded with -1 and ``none``."""
+    found = np.full((len(ids), k), -1, np.int64)
+    best = np.full((len(ids), k), none, values.dtype)
+    for q, row in enumerate(ids):
+        kept = row[allowed[row]][:k]
+        found[q, : len(kept)], best[q, : len(kept)] = kept, values[q, kept]
+    return found, best
+
+
 def _best(
     dots: NDArray[np.int64],
     k: int,
     scales: Floats | None,
     row_bias: Floats | None,
+    allowed: NDArray[np.bool_],
     *,
     bases: Floats | None = None,
     row_scale: NDArray[Any] | None = None,
@@ -218,8 +259,7 @@ def _best(
             scores = scores + row_bias
     scores = scores + np.float32(0)  # -0 becomes 0
     # A stable sort keeps equal scores in the order of their ids.
-    ids = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return ids.astype(np.int64), np.take_along_axis(scores, ids, axis=1)
+    return _first(np.argsort(-scores, axis=1, kind="stable"), scores, k, allowed, -np.inf)
 
 
 def _rescore(rows: NDArray[Any], ids: Ids, weights: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from nestbit._arrays import Floats, as_embeddings, check_k
 from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
 from nestbit.codecs.coder import FittedCoder
-from nestbit.kernels.floats import top_k
+from nestbit.errors import InputError
+from nestbit.kernels.allowed import bitmap
+from nestbit.kernels.floats import pad, top_k
 from nestbit.search.hits import Hits, StageReport
 from nestbit.search.plan import Plan, Stage
 
@@ -24,6 +27,7 @@ def search(
     k: int = 10,
     plan: Plan | None = None,
     *,
+    mask: NDArray[np.bool_] | None = None,
     threads: int | None = None,
     explain: bool = False,
 ) -> Hits:
@@ -31,18 +35,21 @@ def search(
 
     Scores estimate the metric of the codec: cosine, inner product, or minus the squared
     distance. Ties go to the smaller row number. ``plan`` defaults to `Plan.default`;
-    ``threads`` to all cores this process may use. Raises `InputError` for codes of another
-    codec, k beyond n, or queries that do not fit, `NotFittedError` for an unfitted codec.
+    ``threads`` to all cores this process may use. ``mask``, booleans (n,), tells the rows that
+    may be found; where they are fewer than k, the columns that are left have id -1 and score
+    -inf. Raises `InputError` for codes of another codec, k beyond n, or queries or a mask that
+    do not fit, `NotFittedError` for an unfitted codec.
     """
     q = codec.prepare(as_embeddings(queries, name="queries", dim=codec.dim))
     check_codes(codec, codes)
     k = check_k(k, len(codes))
     plan = Plan.default(codec) if plan is None else plan
     plan.check(codec)
+    allowed = None if mask is None else _check_mask(mask, len(codes))
     if len(q) == 0:
         return Hits(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
     reports: list[StageReport] = []
-    ids, scores = _run(codec, codes, q, k, plan, threads, reports)
+    ids, scores = _run(codec, codes, q, k, plan, allowed, threads, reports)
     return Hits(ids, scores, tuple(reports) if explain else ())
 
 
@@ -52,11 +59,17 @@ def _run(
     q: Floats,
     k: int,
     plan: Plan,
+    allowed: NDArray[np.bool_] | None,
     threads: int | None,
     reports: list[StageReport],
 ) -> tuple[Ids, Floats]:
-    # All-zero rows stay out of the stages: their score is known and joins at the end.
-    live = len(codes) - len(codes.zero_rows)
+    # All-zero rows stay out of the stages: their score is known and joins at the end. No stage
+    # keeps more rows than are live, so that all its candidates are rows.
+    zeros = codes.zero_rows if allowed is None else codes.zero_rows[allowed[codes.zero_rows]]
+    if allowed is not None or len(zeros):
+        allowed = np.ones(len(codes), np.bool_) if allowed is None else allowed.copy()
+        allowed[codes.zero_rows] = False
+    live = len(codes) if allowed is None else int(np.count_nonzero(allowed))
     ids, scores = np.empty((len(q), 0), np.int64), np.empty((len(q), 0), np.float32)
     last = len(plan.stages) - 1
     for i, stage in enumerate(plan.stages if live else ()):
@@ -69,8 +82,9 @@ def _run(
         else:
             scorer = level.scorer(q, dims=stage.dims)
         if i == 0:
-            rows_read = len(codes) * len(q)
-            ids, scores = scorer.scan(part, keep, skip=codes.zero_rows, threads=threads)
+            rows_read = live * len(q)
+            bits = None if allowed is None else bitmap(allowed)
+            ids, scores = scorer.scan(part, keep, mask=bits, threads=threads)
         else:
             rows_read = ids.size
             # In row order the candidates are read front to back.
@@ -78,9 +92,20 @@ def _run(
             ids, scores = top_k(ids, scorer.rescore(part, ids, threads=threads), keep)
         seconds = time.perf_counter() - began
         reports.append(_report(stage, part, level.coder, rows_read, keep * len(q), seconds))
-    if live == len(codes):
-        return _ordered(ids, scores)
-    return _with_zero_rows(codec, codes, q, k, ids, scores)
+    ids, scores = (
+        _with_zero_rows(codec, zeros, q, k, ids, scores) if len(zeros) else _ordered(ids, scores)
+    )
+    return pad(ids, scores, k)
+
+
+def _check_mask(mask: Any, n: int) -> NDArray[np.bool_]:
+    allowed = np.asarray(mask)
+    if allowed.dtype != np.bool_ or allowed.shape != (n,):
+        raise InputError(
+            f"mask must hold a boolean for each of {n} rows, "
+            f"got {allowed.dtype} of shape {allowed.shape}"
+        )
+    return allowed
 
 
 def _ordered(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
@@ -89,9 +114,9 @@ def _ordered(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
 
 
 def _with_zero_rows(
-    codec: Codec, codes: Codes, q: Floats, k: int, ids: Ids, scores: Floats
+    codec: Codec, zero_rows: Ids, q: Floats, k: int, ids: Ids, scores: Floats
 ) -> tuple[Ids, Floats]:
-    zeros = np.broadcast_to(codes.zero_rows[:k], (len(q), min(k, len(codes.zero_rows))))
+    zeros = np.broadcast_to(zero_rows[:k], (len(q), min(k, len(zero_rows))))
     exact = np.zeros(len(q), np.float32)
     if codec.metric == "l2":
         exact = -np.einsum("ij,ij->i", q, q)

@@ -29,6 +29,7 @@ class StageReport:
 class Hits:
     """The best k rows per query, best first: ``ids`` int64 and ``scores`` float32, both (m, k).
 
+    Where fewer than k rows may be found, the columns that are left have id -1 and score -inf.
     ``stages`` describes the work when the search was asked to explain it, else it is empty.
     """
 
