@@ -5,6 +5,12 @@
 #include <cstring>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #include "buffer.h"
 #include "parallel.h"
 
@@ -73,19 +79,52 @@ private:
     bool overlap_ = false;
 };
 
-// to[i * kEncodeRows + r] = row r's coordinate i; missing rows are zero.
+// Four coordinates of four rows. Store by store it would take half the time of encoding.
+void transpose_four(const float* rows, ptrdiff_t stride, float* to) {
+#if defined(__x86_64__)
+    __m128 a = _mm_loadu_ps(rows), b = _mm_loadu_ps(rows + stride);
+    __m128 c = _mm_loadu_ps(rows + 2 * stride), d = _mm_loadu_ps(rows + 3 * stride);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_store_ps(to, a);
+    _mm_store_ps(to + kEncodeRows, b);
+    _mm_store_ps(to + 2 * kEncodeRows, c);
+    _mm_store_ps(to + 3 * kEncodeRows, d);
+#elif defined(__aarch64__)
+    const float32x4_t a = vld1q_f32(rows), b = vld1q_f32(rows + stride);
+    const float32x4_t c = vld1q_f32(rows + 2 * stride), d = vld1q_f32(rows + 3 * stride);
+    const float32x4_t ac = vzip1q_f32(a, c), ac2 = vzip2q_f32(a, c);
+    const float32x4_t bd = vzip1q_f32(b, d), bd2 = vzip2q_f32(b, d);
+    vst1q_f32(to, vzip1q_f32(ac, bd));
+    vst1q_f32(to + kEncodeRows, vzip2q_f32(ac, bd));
+    vst1q_f32(to + 2 * kEncodeRows, vzip1q_f32(ac2, bd2));
+    vst1q_f32(to + 3 * kEncodeRows, vzip2q_f32(ac2, bd2));
+#else
+    for (size_t r = 0; r < 4; ++r, rows += stride, ++to) {
+        for (size_t i = 0; i < 4; ++i) to[i * kEncodeRows] = rows[i];
+    }
+#endif
+}
+
+// to[i * kEncodeRows + r] = row r's coordinate i; missing rows are zero. `to` is aligned.
 void transpose(const float* rows, ptrdiff_t stride, size_t count, size_t coordinates, float* to) {
-    constexpr size_t kBlock = 16;
-    for (size_t i = 0; i < coordinates; i += kBlock) {
-        const size_t width = std::min(kBlock, coordinates - i);
-        for (size_t r = 0; r < count; ++r) {
-            const float* row = rows + static_cast<ptrdiff_t>(r) * stride + i;
-            float* column = to + i * kEncodeRows + r;
-            for (size_t w = 0; w < width; ++w) column[w * kEncodeRows] = row[w];
+    const auto row = [&](size_t r) { return rows + static_cast<ptrdiff_t>(r) * stride; };
+    const size_t fours = count / 4 * 4, whole = coordinates / 4 * 4;
+    constexpr size_t kLine = 16;  // floats: what is read and written stays in the nearest cache
+    for (size_t from = 0; from < whole; from += kLine) {
+        const size_t end = std::min(whole, from + kLine);
+        for (size_t r = 0; r < fours; r += 4) {
+            for (size_t i = from; i < end; i += 4) {
+                transpose_four(row(r) + i, stride, to + i * kEncodeRows + r);
+            }
         }
-        for (size_t w = 0; w < width && count < kEncodeRows; ++w) {
-            std::fill_n(to + (i + w) * kEncodeRows + count, kEncodeRows - count, 0.0f);
+    }
+    for (size_t r = 0; r < count; ++r) {
+        for (size_t i = r < fours ? whole : 0; i < coordinates; ++i) {
+            to[i * kEncodeRows + r] = row(r)[i];
         }
+    }
+    for (size_t i = 0; i < coordinates && count < kEncodeRows; ++i) {
+        std::fill_n(to + i * kEncodeRows + count, kEncodeRows - count, 0.0f);
     }
 }
 

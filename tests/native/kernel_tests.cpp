@@ -380,6 +380,37 @@ void test_encode(const KernelTable& table, size_t centroids, size_t n, size_t ce
                   std::to_string(centroids));
 }
 
+// No kernel table is behind this one, but each architecture compiles it to other vectors.
+void test_encode_bytes(size_t n, size_t dim, int low, size_t gap) {
+    Matrix rows(n, 4 * dim, 4 * (dim + gap));
+    std::normal_distribution<float> normal;
+    std::vector<float> offset(dim), inverse(dim);
+    for (size_t i = 0; i < dim; ++i) {
+        offset[i] = normal(random_engine);
+        inverse[i] = i % 7 ? normal(random_engine) : 0.5f;
+    }
+    const auto row = [&](size_t r) { return reinterpret_cast<float*>(rows.row(r)); };
+    for (size_t r = 0; r < n; ++r) {
+        for (size_t i = 0; i < dim; ++i) row(r)[i] = 150 * normal(random_engine);
+    }
+    const Matrix codes(n, dim, dim);
+    const size_t clipped = encode_bytes(row(0), static_cast<ptrdiff_t>(dim + gap), n, dim,
+                                        offset.data(), inverse.data(), low, 2, codes.block.get());
+    size_t expected = 0;
+    bool ok = true;
+    for (size_t r = 0; r < n; ++r) {
+        for (size_t i = 0; i < dim; ++i) {
+            volatile float moved = row(r)[i] - offset[i];
+            volatile float scaled = moved * inverse[i];
+            const int level = static_cast<int>(std::nearbyint(scaled));
+            const int kept = std::clamp(level, low, low + 255);
+            expected += level != kept;
+            ok = ok && codes.row(r)[i] == static_cast<uint8_t>(kept);
+        }
+    }
+    check(ok && clipped == expected, "encode bytes n=" + std::to_string(n) + " dim=" + std::to_string(dim));
+}
+
 void test_read(const KernelTable& table, size_t size) {
     const Block block(size);
     uint64_t sum = 0;
@@ -443,6 +474,9 @@ int main(int argc, char** argv) {
     } catch (const std::invalid_argument& error) {
         std::printf("FAILED: %s\n", error.what());
         return 1;
+    }
+    for (const size_t dim : {1, 3, 7, 8, 16, 17, 33, 1000}) {
+        for (const int low : {-128, 0}) test_encode_bytes(1 + dim % 300, dim, low, dim % 3);
     }
     for (const KernelTable* table : available()) {
         test_table(*table);

@@ -133,8 +133,7 @@ def cells_encode(
     if len(centroids) == 256:
         return chosen, along, length2
     padded = np.pad(chosen, [(0, 0), (0, chosen.shape[1] % 2)])
-    packed: Bytes = padded[:, ::2] | (padded[:, 1::2] << 4).astype(np.uint8)
-    return packed, along, length2
+    return np.ascontiguousarray(padded[:, ::2] | (padded[:, 1::2] << 4)), along, length2
 
 
 def cells_decode(
