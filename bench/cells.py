@@ -1,4 +1,4 @@
-"""The native scan of 4-bit cells against a plain read and faiss' fast scans.
+"""The native scans of cells against a plain read and faiss' scans.
 
     python bench/cells.py [--rows 1000000] [--threads 1 2] [--repeats 7] [--out bench/results]
 
@@ -6,6 +6,7 @@ Random codes, and random float rows for faiss to encode to as many bytes. Each c
 and the peer in turns on as many rows, queries and threads, and reports the ratio of the medians:
 above 1, nestbit is faster. Against a plain read by as many threads the ratio is scan time over read
 time. "With factors": scales and bases of the queries and a float16 factor per row, as RaBitQ needs.
+"Wide" cells have eight bits, the others four; the two are compared at as many bytes a row.
 Prints a table and writes cells.json; asserts nothing.
 """
 
@@ -30,6 +31,7 @@ K = 10
 QUERIES = (1, 64)
 WIDTHS = (24, 48, 64, 128, 256)  # of rows compared with a plain read
 DIMS = (1024, 384)  # of rows compared with faiss, at one bit per dimension
+WIDE_WIDTHS = (32, 64, 128)  # of rows of wide cells
 
 
 class Codes:
@@ -39,6 +41,7 @@ class Codes:
         rng = np.random.default_rng(width)
         self.rows = np.frombuffer(rng.bytes(n * width), np.uint8).reshape(n, width).copy()
         self.tables = rng.integers(0, 256, (max(QUERIES), 2 * width, 16), dtype=np.uint8)
+        self.wide_tables = rng.integers(0, 256, (max(QUERIES), width, 256), dtype=np.uint8)
         self.factors = rng.uniform(0.5, 2, n).astype(np.float16)
         self.scales = rng.uniform(0.5, 2, max(QUERIES)).astype(np.float32)
 
@@ -46,6 +49,10 @@ class Codes:
         tables, scales = self.tables[:m], self.scales[:m]
         terms = {"scales": scales, "bases": scales, "row_scale": self.factors} if factors else {}
         return lambda: kernels.cells_scan(self.rows, tables, k, threads=threads, **terms)
+
+    def wide_scan(self, m: int, threads: int) -> Call:
+        tables = self.wide_tables[:m]
+        return lambda: kernels.cells_scan(self.rows, tables, K, threads=threads)
 
     def read(self, threads: int) -> Call:
         parts = np.array_split(self.rows.reshape(-1), threads)
@@ -88,6 +95,31 @@ def faiss_cases(n: int, thread_counts: list[int]) -> Iterator[tuple[int, Case]]:
             gc.collect()
 
 
+def wide_cases(n: int, thread_counts: list[int]) -> Iterator[tuple[int, Case]]:
+    for width in WIDE_WIDTHS:
+        codes = Codes(n, width)
+        name, dim = f"wide cells of {width} bytes", 4 * width
+        index = product_index(codes.rows, dim)
+        queries = np.random.default_rng(2).normal(size=(max(QUERIES), dim)).astype(np.float32)
+        for threads in thread_counts:
+            for m in QUERIES:
+                ours, narrow = codes.wide_scan(m, threads), codes.scan(m, threads)
+                yield threads, Case(name, f"cells of {width} bytes", n, m, ours, narrow)
+                peer = partial(index.search, queries[:m], K)
+                yield threads, Case(name, f"faiss IndexPQ x8 of {dim}-d", n, m, ours, peer)
+        del index, peer
+        gc.collect()
+
+
+def product_index(rows: np.ndarray, dim: int) -> faiss.IndexPQ:
+    """Return a faiss index of one byte per four dimensions that holds the rows as its codes."""
+    index = faiss.IndexPQ(dim, rows.shape[1], 8, faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.niter = 2  # a scan's speed does not depend on the centroids
+    index.train(np.random.default_rng(3).standard_normal((10_000, dim), dtype=np.float32))
+    index.add_sa_codes(rows)
+    return index
+
+
 def filled_index(kind: str, n: int, dim: int) -> faiss.Index:
     """Return a faiss index of one bit per dimension over n random rows."""
     if kind == "PQFastScan":
@@ -117,7 +149,7 @@ def main() -> None:
     for heading in ("scan", "peer", "queries", "threads", "ratio"):
         table.add_column(heading, justify="left" if heading in ("scan", "peer") else "right")
     results: list[Result] = []
-    for cases in (read_cases, faiss_cases):
+    for cases in (read_cases, faiss_cases, wide_cases):
         for threads, case in cases(args.rows, args.threads):
             if args.only not in f"{case.scan} {case.peer_name}":
                 continue

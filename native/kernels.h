@@ -24,15 +24,20 @@ inline constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to
 // Bytes of one of the eight planes of QueryTile::planes; each is zero-padded.
 inline constexpr size_t plane_bytes(size_t width) { return round_up(width, kPad); }
 
-enum class Op { hamming, bits, bytes_i8, bytes_u8, cells };
-inline constexpr size_t kOps = 5;
+enum class Op { hamming, bits, bytes_i8, bytes_u8, cells, wide };
+inline constexpr size_t kOps = 6;
 // How many values a row of `width` bytes holds: the width of its unpacked form.
 inline constexpr size_t values_of(Op op, size_t width) {
     return op == Op::hamming || op == Op::bits ? 8 * width : op == Op::cells ? 2 * width : width;
 }
 
+// How many values a query's table has for each value of a row; 0 where queries are weights or bits.
+inline constexpr size_t table_size(Op op) {
+    return op == Op::cells ? 16 : op == Op::wide ? 256 : 0;
+}
+
 // A row of cells holds cell 2j in the low and cell 2j + 1 in the high half of byte j. Prepared
-// tables are padded to this many row bytes with tables of zeros.
+// tables are padded to this many row bytes with tables of zeros. Wide cells have a whole byte each.
 inline constexpr size_t kCellPad = 32;
 // Where the 16 bytes of the table of the low half of row byte j lie in a prepared query: four
 // neighbouring tables make a vector of 64 bytes; those of the high halves follow it.
@@ -51,12 +56,12 @@ struct RowBlock {
 // Queries prepared by queries.cpp: `count` rows of `stride` bytes, 64-byte aligned, zero-padded.
 // hamming: the packed bits. bits: int8 weights, each group of eight reversed, so that
 // weight 8*b+i belongs to bit i (value 1 << i) of row byte b. bytes: int8 weights. cells: tables
-// of 16 bytes, placed by low_table() and high_table().
+// of 16 bytes, placed by low_table() and high_table(). wide: one of 256 bytes per row byte.
 struct QueryTile {
     const uint8_t* data;
     size_t stride;
     size_t count;
-    const int32_t* sums;    // per query: sum of the weights, hamming: number of ones, cells: 0
+    const int32_t* sums;    // per query: sum of the weights, hamming: number of ones, tables: 0
     const uint8_t* planes;  // bits: the weights again as [query][bit i][byte b], else null
     const uint8_t* packed;  // what KernelTable::pack wrote, or null
 };
@@ -93,8 +98,8 @@ struct Scoring {
 using SelectFn = size_t (*)(const int32_t* dots, size_t count, const Scoring& scoring,
                             float threshold, uint32_t first_row, uint64_t* keys);
 
-enum class Element { bits, i8, u8, f16, bf16, f32, cells };
-inline constexpr size_t kElements = 7;
+enum class Element { bits, i8, u8, f16, bf16, f32, cells, wide };
+inline constexpr size_t kElements = 8;
 inline constexpr size_t element_bytes(Element e) {
     return e == Element::f32 ? 4 : e == Element::f16 || e == Element::bf16 ? 2 : 1;
 }
@@ -110,7 +115,7 @@ struct Candidates {
 
 // out[c] = sum_d weights[d] * row[ids[c]][d]. Weights are zero-padded to kPad values; for bits
 // they are reversed within each group of eight, as above. cells: sum_j weights[16 * j + cell j],
-// the weights as the caller has them.
+// wide: sum_j weights[256 * j + cell j], the weights as the caller has them.
 using RescoreFn = void (*)(const Candidates& rows, const float* weights, float* out);
 
 // Rows of cells are encoded as many at a time.

@@ -182,19 +182,26 @@ nb::tuple bytes_scan(const AnyRows& rows, const Weights& weights, size_t k,
                            {scales, std::nullopt, std::nullopt, row_bias}, threads, isa, unchanged);
 }
 
+// Whether the tables are those of cells of eight bits; refuses them if not of four bits either.
+bool are_wide(const auto& tables, size_t width) {
+    const bool wide = tables.shape(2) == 256;
+    require(tables.shape(1) == (wide ? width : 2 * width) && (wide || tables.shape(2) == 16),
+            "two tables of 16 values or one of 256 per byte of a row");
+    return wide;
+}
+
 nb::tuple cells_scan(const ByteRows& rows, const Tables& tables, size_t k,
                      const std::optional<Floats>& scales, const std::optional<Floats>& bases,
                      const std::optional<AnyFactors>& row_scale,
                      const std::optional<Floats>& row_bias, size_t threads,
                      const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
-    require(tables.shape(1) == 2 * block.width && tables.shape(2) == 16,
-            "two tables of 16 values per byte of a row");
-    const size_t length = 32 * block.width;
+    const bool wide = are_wide(tables, block.width);
+    const size_t length = tables.shape(1) * tables.shape(2);
     const nestbit::RawQueries queries{tables.data(), static_cast<ptrdiff_t>(length),
                                       tables.shape(0), length};
-    return run_scan<float>(Op::cells, block, queries, k, {scales, bases, row_scale, row_bias},
-                           threads, isa, unchanged);
+    return run_scan<float>(wide ? Op::wide : Op::cells, block, queries, k,
+                           {scales, bases, row_scale, row_bias}, threads, isa, unchanged);
 }
 
 Element element_of(const AnyRows& rows) {
@@ -238,10 +245,9 @@ ScoresOut bits_rescore(const ByteRows& rows, const CandidateIds& ids, const Floa
 ScoresOut cells_rescore(const ByteRows& rows, const CandidateIds& ids, const FloatTables& tables,
                         size_t threads, const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
-    require(tables.shape(1) == 2 * block.width && tables.shape(2) == 16,
-            "two tables of 16 values per byte of a row");
-    return run_rescore(Element::cells, block, ids, tables.data(), tables.shape(0),
-                       16 * tables.shape(1), threads, isa);
+    const Element element = are_wide(tables, block.width) ? Element::wide : Element::cells;
+    return run_rescore(element, block, ids, tables.data(), tables.shape(0),
+                       tables.shape(1) * tables.shape(2), threads, isa);
 }
 
 ScoresOut rescore(const AnyRows& rows, const CandidateIds& ids, const FloatWeights& weights,

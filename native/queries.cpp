@@ -30,6 +30,7 @@ PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
                                  const RawQueries& raw)
     : table_(table), op_(op), width_(width), sums_(raw.count) {
     const size_t stride = op == Op::cells  ? low_table(round_up(width, kCellPad))
+                          : op == Op::wide ? table_size(op) * width
                           : op == Op::bits ? round_up(8 * width, kPad)
                                            : round_up(width, kPad);
     data_ = make_buffer<uint8_t>(raw.count * stride);
@@ -46,7 +47,7 @@ PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
         }
         if (op == Op::hamming) {
             sums_[q] = ones(from, raw.length);
-        } else if (op != Op::cells) {
+        } else if (!table_size(op)) {
             for (size_t d = 0; d < raw.length; ++d) sums_[q] += static_cast<int8_t>(from[d]);
         }
     }
@@ -61,7 +62,7 @@ PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
         }
     }
     tile_ = {data_.get(), stride, raw.count, sums_.data(), planes_.get(), nullptr};
-    if (op != Op::cells && raw.count >= table.pack_from) {
+    if (!table_size(op) && raw.count >= table.pack_from) {
         packed_ = make_buffer<uint8_t>(table.packed_bytes(op, width, raw.count));
         table.pack(op, width, tile_, packed_.get());
         tile_.packed = packed_.get();

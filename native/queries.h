@@ -9,7 +9,8 @@
 namespace nestbit {
 
 // `count` rows of `length` bytes, `stride` bytes apart: packed bits for hamming, tables [cell][16]
-// for cells, int8 weights otherwise (then `length` is the number of dimensions).
+// for cells, [cell][256] for wide ones, int8 weights otherwise (then `length` is the number of
+// dimensions).
 struct RawQueries {
     const uint8_t* data;
     ptrdiff_t stride;

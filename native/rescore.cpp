@@ -10,6 +10,7 @@ void rescore(const KernelTable& table, const RescoreRequest& request, float* out
     // Starting a thread costs about as much as summing this many values.
     constexpr size_t kValuesPerThread = 1 << 18;
     const bool cells = request.element == Element::cells;
+    const bool tables = cells || request.element == Element::wide;
     const size_t per_element = request.element == Element::bits ? 8 : cells ? 2 : 1;
     const size_t size = round_up(per_element * request.values, kPad);
     const size_t threads =
@@ -22,11 +23,11 @@ void rescore(const KernelTable& table, const RescoreRequest& request, float* out
         const size_t first = std::min(task % parts * part, request.c);
         const size_t at = q * request.c + first;
         const float* raw = request.weights + q * request.dim;
-        const Buffer<float> weights = make_buffer<float>(cells ? 0 : size);
-        if (!cells) prepare_weights(request.element, raw, request.dim, weights.get(), size);
+        const Buffer<float> weights = make_buffer<float>(tables ? 0 : size);
+        if (!tables) prepare_weights(request.element, raw, request.dim, weights.get(), size);
         const Candidates rows{request.rows, request.stride, request.values, request.ids + at,
                               std::min(part, request.c - first)};
-        table.rescore[static_cast<size_t>(request.element)](rows, cells ? raw : weights.get(),
+        table.rescore[static_cast<size_t>(request.element)](rows, tables ? raw : weights.get(),
                                                             out + at);
     });
 }

@@ -34,7 +34,8 @@ Range part_of(size_t n, size_t parts, size_t i, size_t unit) {
 }
 
 size_t rows_per_block(const ScanRequest& request, size_t queries) {
-    if (queries >= 4) return 64;
+    // Every pass over wide tables, sixteen times as big, must serve more rows.
+    if (queries >= 4) return request.op == Op::wide ? 128 : 64;
     const size_t bytes = size_t{1} << 16;
     return std::clamp<size_t>(bytes / request.rows.width / kRowGroup * kRowGroup, kRowGroup, 1024);
 }
@@ -182,7 +183,7 @@ private:
 void scan(const KernelTable& table, const ScanRequest& request, const Emit& emit,
           const std::function<void()>& poll) {
     const size_t values = values_of(request.op, request.rows.width);
-    const size_t stride = round_up(request.op == Op::cells ? 16 * values : values, kPad);
+    const size_t stride = round_up(std::max<size_t>(1, table_size(request.op)) * values, kPad);
     const size_t keys = 8 * request.threads * (2 * request.k + 2048);
     const size_t fits = std::min(kQueryBytes / stride, kKeyBytes / keys);
     const size_t per_pass = std::max(kQueryUnit, fits / kQueryUnit * kQueryUnit);

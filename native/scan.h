@@ -36,7 +36,7 @@ struct RescoreRequest {
     const int64_t* ids;  // (m, c), contiguous
     size_t m, c;
     const float* weights;  // (m, dim), contiguous
-    size_t dim;            // cells: 16 times their number
+    size_t dim;            // cells: 16 times their number, wide ones 256 times
     size_t threads;
 };
 

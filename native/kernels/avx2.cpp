@@ -198,10 +198,11 @@ uint64_t read(const uint8_t* data, size_t size) {
 
 const KernelTable kAvx2 = {
     .name = "avx2",
-    .score = {hamming, bits, bytes<true>, bytes<false>, avx2::cells},
+    .score = {hamming, bits, bytes<true>, bytes<false>, avx2::cells, avx2::wide},
     .select = select,
     .rescore = {avx2::rescore_bits, avx2::rescore_i8, avx2::rescore_u8, avx2::rescore_f16,
-                avx2::rescore_bf16, avx2::rescore_f32, avx2::rescore_cells},
+                avx2::rescore_bf16, avx2::rescore_f32, avx2::rescore_cells,
+                avx2::rescore_wide},
     .encode = avx2::encode,
     .read = read,
     .pack_from = SIZE_MAX,

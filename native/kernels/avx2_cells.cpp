@@ -145,6 +145,103 @@ NESTBIT_NOINLINE void sums(const uint8_t* scratch, const uint8_t* query, size_t 
     }
 }
 
+// ---- wide cells ------------------------------------------------------------------------------
+
+constexpr size_t kPiece = 16;           // bytes of each row transposed at once
+constexpr size_t kColumnsAtOnce = 256;  // so many sums of at most 255 fit in 16 bits
+
+// Up to 16 bytes of a row, padded with zeros.
+inline __m128i load_piece(const uint8_t* p, size_t size) {
+    if (size >= kPiece) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_si128(load_tail(p, size));
+}
+
+// scratch: [row byte][2 x 32 rows]. Byte 4 * d + i of 32 belongs to row 8 * i + d, so that a byte
+// of every dword makes eight rows in their order. Missing rows repeat the last.
+void pack_wide_rows(const RowBlock& rows, size_t first, uint8_t* scratch) {
+    const auto piece = [&](size_t r, size_t b) {
+        const size_t at = r < rows.count ? r : rows.count - 1;
+        const uint8_t* row = rows.data + static_cast<ptrdiff_t>(at) * rows.stride + b;
+        if (b % 64 == 0) prefetch_ahead(row, rows.stride);
+        return load_piece(row, rows.width - b);
+    };
+    for (size_t b = 0; b < rows.width; b += kPiece) {
+        for (size_t s = 0; s < 2; ++s) {
+            V v[16];
+            for (size_t j = 0; j < 16; ++j) {
+                const size_t r = first + 32 * s + j % 4 * 8 + j / 4;
+                const V low = _mm256_castsi128_si256(piece(r, b));
+                v[j] = _mm256_inserti128_si256(low, piece(r + 4, b), 1);
+            }
+            transpose(v);
+            V* to = reinterpret_cast<V*>(scratch + 64 * b + 32 * s);
+            for (size_t c = 0; c < 16; ++c) _mm256_store_si256(to + 2 * c, v[c]);
+        }
+    }
+}
+
+// Adds the sums of 32 rows to out, or begins there.
+inline void put_wide(V all, V odd, bool add, int32_t* out) {
+    const V even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8));
+    const V low = _mm256_set1_epi32(0xffff);
+    const V sums[4] = {_mm256_and_si256(even, low), _mm256_and_si256(odd, low),
+                       _mm256_srli_epi32(even, 16), _mm256_srli_epi32(odd, 16)};
+    for (int i = 0; i < 4; ++i, out += 8) {
+        V* to = reinterpret_cast<V*>(out);
+        const V before = add ? _mm256_loadu_si256(to) : _mm256_setzero_si256();
+        _mm256_storeu_si256(to, _mm256_add_epi32(before, sums[i]));
+    }
+}
+
+// `count` columns of 64 rows, and the tables of as many cells of Q queries. A sixteenth of a table
+// is looked up at a time: x ^ 16 * i is below 16 for the rows it is for, and for them alone is
+// bit 7 clear after 112 is added, without which vpshufb finds zero.
+template <size_t Q>
+NESTBIT_NOINLINE void wide_sums(const uint8_t* columns, size_t count, const uint8_t* tables,
+                                size_t stride, bool add, int32_t* out, size_t ld) {
+    const V top = _mm256_set1_epi8(112), step = _mm256_set1_epi8(16);
+    V all[Q][2], odd[Q][2];
+    for (size_t q = 0; q < Q; ++q) {
+        for (size_t s = 0; s < 2; ++s) all[q][s] = odd[q][s] = _mm256_setzero_si256();
+    }
+    for (const uint8_t* end = columns + 64 * count; columns < end; columns += 64, tables += 256) {
+        const V x[2] = {load(columns), load(columns + 32)};
+        V found[Q][2], part = _mm256_setzero_si256();
+        for (size_t q = 0; q < Q; ++q) found[q][0] = found[q][1] = _mm256_setzero_si256();
+        for (size_t i = 0; i < 16; ++i, part = _mm256_add_epi8(part, step)) {
+            const V low = _mm256_adds_epu8(_mm256_xor_si256(x[0], part), top);
+            const V high = _mm256_adds_epu8(_mm256_xor_si256(x[1], part), top);
+            NESTBIT_UNROLL
+            for (size_t q = 0; q < Q; ++q) {
+                const auto* at = reinterpret_cast<const __m128i*>(tables + q * stride + 16 * i);
+                const V table = _mm256_broadcastsi128_si256(_mm_load_si128(at));
+                found[q][0] = _mm256_or_si256(found[q][0], _mm256_shuffle_epi8(table, low));
+                found[q][1] = _mm256_or_si256(found[q][1], _mm256_shuffle_epi8(table, high));
+            }
+        }
+        for (size_t q = 0; q < Q; ++q) {
+            for (size_t s = 0; s < 2; ++s) {
+                all[q][s] = _mm256_add_epi16(all[q][s], found[q][s]);
+                odd[q][s] = _mm256_add_epi16(odd[q][s], _mm256_srli_epi16(found[q][s], 8));
+            }
+        }
+    }
+    for (size_t q = 0; q < Q; ++q) {
+        for (size_t s = 0; s < 2; ++s) put_wide(all[q][s], odd[q][s], add, out + q * ld + 32 * s);
+    }
+}
+
+template <size_t Q>
+void wide_sums_of(const uint8_t* scratch, size_t width, const QueryTile& queries, size_t q,
+                  int32_t* out, size_t ld) {
+    const uint8_t* tables = queries.data + q * queries.stride;
+    for (size_t b = 0; b < width; b += kColumnsAtOnce) {
+        const size_t count = width - b < kColumnsAtOnce ? width - b : kColumnsAtOnce;
+        wide_sums<Q>(scratch + 64 * b, count, tables + 256 * b, queries.stride, b > 0,
+                     out + q * ld, ld);
+    }
+}
+
 }  // namespace
 
 void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
@@ -161,8 +258,24 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
     }
 }
 
+void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
+          size_t ld) {
+    for (size_t r = 0; r < rows.count; r += 64) {
+        pack_wide_rows(rows, r, scratch);
+        size_t q = 0;
+        for (; q + 2 <= queries.count; q += 2) {
+            wide_sums_of<2>(scratch, rows.width, queries, q, out + r, ld);
+        }
+        if (q < queries.count) wide_sums_of<1>(scratch, rows.width, queries, q, out + r, ld);
+    }
+}
+
 void rescore_cells(const Candidates& rows, const float* weights, float* out) {
     kScalar.rescore[static_cast<size_t>(Element::cells)](rows, weights, out);
+}
+
+void rescore_wide(const Candidates& rows, const float* weights, float* out) {
+    kScalar.rescore[static_cast<size_t>(Element::wide)](rows, weights, out);
 }
 
 }  // namespace nestbit::avx2

@@ -118,10 +118,11 @@ void bytes(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
 
 const KernelTable kAvx512 = {
     .name = "avx512",
-    .score = {hamming, bits, bytes<true>, bytes<false>, avx512::cells},
+    .score = {hamming, bits, bytes<true>, bytes<false>, avx512::cells, avx512::wide},
     .select = avx512::select,
     .rescore = {avx512::rescore_bits, avx512::rescore_i8, avx512::rescore_u8, avx512::rescore_f16,
-                avx512::rescore_bf16, avx512::rescore_f32, avx512::rescore_cells},
+                avx512::rescore_bf16, avx512::rescore_f32, avx512::rescore_cells,
+                avx512::rescore_wide},
     .encode = avx512::encode,
     .read = avx512::read,
     .pack_from = SIZE_MAX,

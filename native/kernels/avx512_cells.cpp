@@ -8,16 +8,14 @@
 // Rescoring puts 16 candidates in the lanes the same way; a table of 16 floats is one vpermps.
 #if defined(__x86_64__)
 
-#include "avx512.h"
+#include "avx512_fetch.h"
 
 NESTBIT_TARGET_BEGIN(NESTBIT_AVX512)
 
 namespace nestbit::avx512 {
 namespace {
 
-constexpr size_t kRows = 16;  // rows of a vector
 constexpr size_t kPiece = 16;  // bytes of each that are transposed at once
-constexpr int kL1 = 3, kL2 = 2;  // caches to fetch into, as localities of __builtin_prefetch
 
 // 16 rows at a constant distance, or, for a short group or chosen rows, each with its pointer.
 struct Strided {
@@ -92,54 +90,6 @@ struct Indexes {
     V low(V x) const { return _mm512_ternarylogic_epi32(x, nibble, table, 0xea); }  // x & n | t
     V high(V x) const { return low(_mm512_srli_epi32(x, 4)); }
 };
-
-// Fetches rows into a cache while those before them are worked on, a few lines for each group
-// of four bytes of 16 rows: fetches that come together queue up, even four make the scan of long
-// rows half as slow again; the waits keep the compiler from bringing them together. An address
-// past the last row is harmless.
-template <int locality>
-struct FetchRows {
-    uintptr_t row, stride;
-    size_t width, at, lines;
-
-    static inline FetchRows from(const RowBlock& rows, size_t first) {
-        const auto stride = static_cast<uintptr_t>(rows.stride);
-        const size_t groups = (rows.width + 3) / 4, lines = kRows * ((rows.width + 63) / 64);
-        return {reinterpret_cast<uintptr_t>(rows.data) + first * stride, stride, rows.width, 0,
-                (lines + groups - 1) / groups};
-    }
-    void group() {
-        for (size_t i = 0; i < lines; ++i) {
-            __builtin_prefetch(reinterpret_cast<const void*>(row + at), 0, locality);
-            at += 64;
-            if (at < width) continue;
-            row += stride;
-            at = 0;
-        }
-    }
-    void wait_for(V& v) { __asm__ volatile("" : "+r"(row), "+v"(v)); }
-    void wait_for_stores() { __asm__ volatile("" : "+r"(row) : : "memory"); }
-};
-
-// The same for rows without gaps.
-template <int locality>
-struct FetchBytes {
-    uintptr_t line;
-
-    static inline FetchBytes from(const RowBlock& rows, size_t first) {
-        return {reinterpret_cast<uintptr_t>(rows.data) + first * rows.width};
-    }
-    void group() {
-        __builtin_prefetch(reinterpret_cast<const void*>(line), 0, locality);
-        line += 64;
-    }
-    void wait_for(V& v) { __asm__ volatile("" : "+r"(line), "+v"(v)); }
-    void wait_for_stores() { __asm__ volatile("" : "+r"(line) : : "memory"); }
-};
-
-inline bool without_gaps(const RowBlock& rows) {
-    return rows.stride == static_cast<ptrdiff_t>(rows.width);
-}
 
 template <int Q, typename Rows, typename Fetch>
 inline NESTBIT_INLINE void score_16(const Rows& rows, size_t width, const uint8_t* query,

@@ -238,11 +238,11 @@ uint64_t read(const uint8_t* data, size_t size) {
 
 const KernelTable kNeon = {
     .name = "neon",
-    .score = {hamming, bits, bytes<true>, bytes<false>, neon::cells},
+    .score = {hamming, bits, bytes<true>, bytes<false>, neon::cells, neon::wide},
     .select = select,
     .rescore = {rescore<Element::bits>, rescore<Element::i8>, rescore<Element::u8>,
                 rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
-                neon::rescore_cells},
+                neon::rescore_cells, neon::rescore_wide},
     .encode = neon::encode,
     .read = read,
     .pack_from = SIZE_MAX,

@@ -49,18 +49,22 @@ inline void prefetch_ahead(const uint8_t* p, ptrdiff_t stride) {
     __builtin_prefetch(reinterpret_cast<const void*>(ahead));
 }
 
-// scratch: [chunk][column][low, high][4 x 16 rows] indexes. Missing rows repeat the last.
+// 16 bytes of each of 16 rows from byte `b` on; zeros past the width. Missing rows repeat the last.
+inline void load_rows(const RowBlock& rows, size_t first, size_t b, V* v) {
+    for (size_t i = 0; i < 16; ++i) {
+        const size_t r = first + i < rows.count ? first + i : rows.count - 1;
+        const uint8_t* row = rows.data + static_cast<ptrdiff_t>(r) * rows.stride + b;
+        if (b % 64 == 0) prefetch_ahead(row, rows.stride);
+        v[i] = rows.width - b >= kChunk ? vld1q_u8(row) : load_tail(row, rows.width - b);
+    }
+}
+
+// scratch: [chunk][column][low, high][4 x 16 rows] indexes.
 void pack_rows(const RowBlock& rows, size_t first, uint8_t* scratch) {
     for (size_t s = 0; s < 4; ++s) {
         for (size_t b = 0; b < rows.width; b += kChunk) {
             V v[16];
-            for (size_t i = 0; i < 16; ++i) {
-                const size_t r = first + 16 * s + i;
-                const size_t at = r < rows.count ? r : rows.count - 1;
-                const uint8_t* row = rows.data + static_cast<ptrdiff_t>(at) * rows.stride + b;
-                if (b % 64 == 0) prefetch_ahead(row, rows.stride);
-                v[i] = rows.width - b >= kChunk ? vld1q_u8(row) : load_tail(row, rows.width - b);
-            }
+            load_rows(rows, first + 16 * s, b, v);
             transpose(v);
             uint8_t* to = scratch + b / kChunk * kChunkBytes + 16 * s;
             for (size_t i = 0; i < 16; ++i, to += 128) {
@@ -104,6 +108,57 @@ void sums(const uint8_t* scratch, const uint8_t* query, size_t from, size_t to, 
     }
 }
 
+// ---- wide cells ------------------------------------------------------------------------------
+
+constexpr size_t kColumnsAtOnce = 256;  // so many sums of at most 255 fit in 16 bits
+
+// scratch: [row byte][4 x 16 rows].
+void pack_wide_rows(const RowBlock& rows, size_t first, uint8_t* scratch) {
+    for (size_t s = 0; s < 4; ++s) {
+        for (size_t b = 0; b < rows.width; b += kChunk) {
+            V v[16];
+            load_rows(rows, first + 16 * s, b, v);
+            transpose(v);
+            uint8_t* to = scratch + 64 * b + 16 * s;
+            for (size_t i = 0; i < 16; ++i) vst1q_u8(to + 64 * i, v[i]);
+        }
+    }
+}
+
+// `count` columns of 64 rows. A quarter of a table is looked up at a time: with an index of 64
+// and more vtbl finds zero and vtbx keeps what was found.
+void wide_sums(const uint8_t* columns, size_t count, const uint8_t* tables, bool add,
+               int32_t* out) {
+    const V quarter = vdupq_n_u8(64);
+    uint16x8_t low[4] = {}, high[4] = {};
+    for (const uint8_t* end = columns + 64 * count; columns < end; columns += 64, tables += 256) {
+        V x[4], found[4];
+        const uint8x16x4_t first = vld1q_u8_x4(tables);
+        NESTBIT_UNROLL
+        for (int s = 0; s < 4; ++s) {
+            x[s] = vld1q_u8(columns + 16 * s);
+            found[s] = vqtbl4q_u8(first, x[s]);
+        }
+        for (int i = 1; i < 4; ++i) {
+            const uint8x16x4_t table = vld1q_u8_x4(tables + 64 * i);
+            NESTBIT_UNROLL
+            for (int s = 0; s < 4; ++s) {
+                x[s] = vsubq_u8(x[s], quarter);
+                found[s] = vqtbx4q_u8(found[s], table, x[s]);
+            }
+        }
+        NESTBIT_UNROLL
+        for (int s = 0; s < 4; ++s) {
+            low[s] = vaddw_u8(low[s], vget_low_u8(found[s]));
+            high[s] = vaddw_high_u8(high[s], found[s]);
+        }
+    }
+    for (int s = 0; s < 4; ++s, out += 16) {
+        put(low[s], add, out);
+        put(high[s], add, out + 8);
+    }
+}
+
 }  // namespace
 
 void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
@@ -120,8 +175,27 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
     }
 }
 
+void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
+          size_t ld) {
+    for (size_t r = 0; r < rows.count; r += 64) {
+        pack_wide_rows(rows, r, scratch);
+        for (size_t q = 0; q < queries.count; ++q) {
+            const uint8_t* tables = queries.data + q * queries.stride;
+            for (size_t b = 0; b < rows.width; b += kColumnsAtOnce) {
+                const size_t left = rows.width - b;
+                wide_sums(scratch + 64 * b, left < kColumnsAtOnce ? left : kColumnsAtOnce,
+                          tables + 256 * b, b > 0, out + q * ld + r);
+            }
+        }
+    }
+}
+
 void rescore_cells(const Candidates& rows, const float* weights, float* out) {
     kScalar.rescore[static_cast<size_t>(Element::cells)](rows, weights, out);
+}
+
+void rescore_wide(const Candidates& rows, const float* weights, float* out) {
+    kScalar.rescore[static_cast<size_t>(Element::wide)](rows, weights, out);
 }
 
 }  // namespace nestbit::neon

@@ -49,6 +49,12 @@ int32_t cells_sum(const uint8_t* row, const uint8_t* tables, size_t width) {
     return sum;
 }
 
+int32_t wide_sum(const uint8_t* row, const uint8_t* tables, size_t width) {
+    int32_t sum = 0;
+    for (size_t j = 0; j < width; ++j) sum += tables[256 * j + row[j]];
+    return sum;
+}
+
 template <auto dot, typename Q>
 void score(const RowBlock& rows, const QueryTile& queries, uint8_t*, int32_t* out, size_t ld) {
     for (size_t q = 0; q < queries.count; ++q) {
@@ -116,6 +122,12 @@ float row_dot(const uint8_t* row, const float* weights, size_t values) {
             sums[2 * j % 8] += weights[row[j] & 15];
             sums[2 * j % 8 + 1] += weights[16 + (row[j] >> 4)];
         }
+    } else if constexpr (e == Element::wide) {
+        size_t j = 0;
+        for (; j + 8 <= values; j += 8) {
+            for (size_t i = 0; i < 8; ++i) sums[i] += weights[256 * (j + i) + row[j + i]];
+        }
+        for (; j < values; ++j) sums[j % 8] += weights[256 * j + row[j]];
     } else {
         for (size_t d = 0; d < values; ++d) sums[d % 8] += weights[d] * value_at<e>(row, d);
     }
@@ -146,11 +158,11 @@ const KernelTable kScalar = {
     .name = "scalar",
     .score = {score<hamming_distance, uint8_t>, score<bits_dot, int8_t>,
               score<bytes_dot<int8_t>, int8_t>, score<bytes_dot<uint8_t>, int8_t>,
-              score<cells_sum, uint8_t>},
+              score<cells_sum, uint8_t>, score<wide_sum, uint8_t>},
     .select = select,
     .rescore = {rescore<Element::bits>, rescore<Element::i8>, rescore<Element::u8>,
                 rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
-                rescore<Element::cells>},
+                rescore<Element::cells>, rescore<Element::wide>},
     .encode = encode_scalar,
     .read = read,
     .pack_from = SIZE_MAX,

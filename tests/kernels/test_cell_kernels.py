@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import ISAS, random_bytes, random_factors
+from kernel_cases import ISAS, assert_cells_equal_the_oracle, random_bytes, random_cell_terms
 
 from nestbit import _native
 from nestbit.kernels import reference
@@ -22,28 +22,6 @@ def random_tables(rng, m, width):
     return rng.integers(0, 256, (m, 2 * width, 16), dtype=np.uint8)
 
 
-def random_terms(rng, n, m, row_scale):
-    """Every factor of a score; the row scales hold zeros of both signs and subnormals."""
-    scale = random_factors(rng, n)
-    scale[::7], scale[3::7], scale[5::7] = 0.0, -0.0, 1e-40 if row_scale == np.float32 else 3e-8
-    return {
-        "scales": random_factors(rng, m),
-        "bases": random_factors(rng, m) * np.float32(1000),
-        "row_scale": None if row_scale is None else scale.astype(row_scale),
-        "row_bias": random_factors(rng, n),
-    }
-
-
-def assert_equals_the_oracle(isa, rows, tables, k, threads=1, **terms):
-    names = ("scales", "bases", "row_scale", "row_bias")
-    given_terms = [terms.get(name) for name in names]
-    got = _native.cells_scan(rows, tables, k, *given_terms, threads, isa=isa)
-    ids, scores = reference.cells_scan(rows, tables, k, **terms)
-    np.testing.assert_array_equal(got[0], ids)
-    bits = np.ascontiguousarray(got[1]).view(np.int32)
-    np.testing.assert_array_equal(bits, np.ascontiguousarray(scores).view(np.int32))
-
-
 @pytest.mark.parametrize("row_scale", [None, np.float16, np.float32])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_width_equals_the_oracle(isa, width, row_scale):
@@ -51,9 +29,9 @@ def test_every_width_equals_the_oracle(isa, width, row_scale):
     for i, n in enumerate(ROWS):
         m = QUERIES[(width + 3 * i) % len(QUERIES)]
         rows, tables = random_bytes(rng, n, width, np.uint8), random_tables(rng, m, width)
-        terms = random_terms(rng, n, m, row_scale)
+        terms = random_cell_terms(rng, n, m, row_scale)
         for k in sorted({1, min(n, 10), n}):
-            assert_equals_the_oracle(isa, rows, tables, k, **terms)
+            assert_cells_equal_the_oracle(isa, rows, tables, k, **terms)
 
 
 @pytest.mark.parametrize("m", QUERIES)
@@ -62,15 +40,15 @@ def test_every_count_of_rows_and_queries_equals_the_oracle(isa, n, m):
     rng = np.random.default_rng([n, m])
     for width in (1, 4, 9, 32, 40):
         rows, tables = random_bytes(rng, n, width, np.uint8), random_tables(rng, m, width)
-        assert_equals_the_oracle(isa, rows, tables, n)
+        assert_cells_equal_the_oracle(isa, rows, tables, n)
 
 
 @pytest.mark.parametrize("name", ["scales", "bases", "row_scale", "row_bias"])
 def test_each_term_may_come_alone(isa, name):
     rng = np.random.default_rng(2)
     rows, tables = random_bytes(rng, 100, 6, np.uint8), random_tables(rng, 5, 6)
-    terms = random_terms(rng, 100, 5, np.float16)
-    assert_equals_the_oracle(isa, rows, tables, 100, **{name: terms[name]})
+    terms = random_cell_terms(rng, 100, 5, np.float16)
+    assert_cells_equal_the_oracle(isa, rows, tables, 100, **{name: terms[name]})
 
 
 @pytest.mark.parametrize("m", [1, 2, 5])
@@ -78,7 +56,7 @@ def test_each_term_may_come_alone(isa, name):
 def test_the_largest_tables_do_not_saturate(isa, width, m):
     rows = random_bytes(np.random.default_rng(m), 20, width, np.uint8)
     tables = np.full((m, 2 * width, 16), 255, np.uint8)
-    assert_equals_the_oracle(isa, rows, tables, 20)
+    assert_cells_equal_the_oracle(isa, rows, tables, 20)
     _, scores = _native.cells_scan(rows, tables, 1, None, None, None, None, 1, isa=isa)
     assert (scores == np.float32(255 * 2 * width)).all()
 
@@ -105,11 +83,11 @@ def test_views_with_a_row_stride_are_read_in_place(isa, m):
         rows = whole[:, offset : offset + width]
         tables = random_tables(rng, m, width)
         for view in (rows, rows[::-1], rows[::3]):
-            assert_equals_the_oracle(isa, view, tables, 1)
+            assert_cells_equal_the_oracle(isa, view, tables, 1)
         for prefix in (1, width // 2, width):
             if prefix:
                 part = np.ascontiguousarray(tables[:, : 2 * prefix])
-                assert_equals_the_oracle(isa, whole[:, :prefix], part, n)
+                assert_cells_equal_the_oracle(isa, whole[:, :prefix], part, n)
 
 
 @pytest.mark.parametrize("m", [1, 3, 20])
@@ -145,7 +123,7 @@ def test_every_float16_row_scale_is_widened_exactly(isa):
     scale = every[np.isfinite(every)]
     rows = np.zeros((len(scale), 1), np.uint8)
     tables = np.full((1, 2, 16), 3, np.uint8)
-    assert_equals_the_oracle(isa, rows, tables, len(scale), row_scale=scale)
+    assert_cells_equal_the_oracle(isa, rows, tables, len(scale), row_scale=scale)
 
 
 @settings(max_examples=60, deadline=None)
@@ -160,17 +138,17 @@ def test_any_shape_k_and_thread_count_gives_the_oracle_s_answer(isa, data):
     row_scale = data.draw(st.sampled_from([None, np.float16, np.float32]), label="row scale")
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32), label="seed"))
     pick = rng.integers(0, distinct, n)
-    terms = random_terms(rng, distinct, m, row_scale)
+    terms = random_cell_terms(rng, distinct, m, row_scale)
     for name in ("row_scale", "row_bias"):
         terms[name] = None if terms[name] is None else terms[name][pick]
     rows = random_bytes(rng, distinct, width, np.uint8)[pick]
-    assert_equals_the_oracle(isa, rows, random_tables(rng, m, width), k, threads, **terms)
+    assert_cells_equal_the_oracle(isa, rows, random_tables(rng, m, width), k, threads, **terms)
 
 
 def test_many_queries_in_several_passes_equal_the_oracle(isa):
     rng = np.random.default_rng(5)
     rows, tables = random_bytes(rng, 150, 512, np.uint8), random_tables(rng, 300, 512)
-    assert_equals_the_oracle(isa, rows, tables, 7, 3)
+    assert_cells_equal_the_oracle(isa, rows, tables, 7, 3)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

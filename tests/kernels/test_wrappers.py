@@ -22,6 +22,7 @@ SCALES, BIAS = random_factors(RNG, 5), random_factors(RNG, 300)
 CELLS = random_bytes(RNG, 300, 9, np.uint8)
 TABLES = RNG.integers(0, 256, (5, 18, 16), dtype=np.uint8)
 FLOAT_TABLES = RNG.normal(size=(5, 18, 16)).astype(np.float32)
+WIDE_TABLES = np.random.default_rng(1).integers(0, 256, (5, 9, 256), dtype=np.uint8)
 FLOAT_WEIGHTS = RNG.normal(size=(5, 61)).astype(np.float32)
 IDS = RNG.integers(0, 300, (5, 40))
 
@@ -34,6 +35,7 @@ def test_scans_equal_the_oracle():
         ("bytes_scan", (BYTES, WEIGHTS, 7), {"scales": SCALES}),
         ("bytes_scan", (BYTES.view(np.uint8), WEIGHTS, 7), {"row_bias": BIAS}),
         ("cells_scan", (CELLS, TABLES, 7), {}),
+        ("cells_scan", (CELLS, WIDE_TABLES, 7), {}),
         ("cells_scan", (CELLS, TABLES, 7), {"scales": SCALES, "row_scale": BIAS}),
         (
             "cells_scan",
@@ -67,9 +69,10 @@ def test_rescoring_agrees_with_the_oracle():
 
 
 def test_rescoring_cells_agrees_with_the_oracle():
-    got = kernels.cells_rescore(CELLS, IDS, FLOAT_TABLES, threads=2)
-    expected = reference.cells_rescore(CELLS, IDS, FLOAT_TABLES)
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    for tables in (FLOAT_TABLES, WIDE_TABLES.astype(np.float32)):
+        got = kernels.cells_rescore(CELLS, IDS, tables, threads=2)
+        expected = reference.cells_rescore(CELLS, IDS, tables)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_cells_are_the_low_half_of_a_byte_and_then_the_high_half():
@@ -143,6 +146,14 @@ BAD = {
         lambda: kernels.cells_scan(CELLS, TABLES[:, :17], 1),
         r"\(m, 18, 16\)",
     ),
+    "wide tables of another width": (
+        lambda: kernels.cells_scan(CELLS, WIDE_TABLES[:, :8], 1),
+        r"\(m, 9, 256\)",
+    ),
+    "wide tables two for a byte": (
+        lambda: kernels.cells_scan(CELLS, np.repeat(WIDE_TABLES, 2, axis=1), 1),
+        r"\(m, 9, 256\)",
+    ),
     "tables of eight values": (lambda: kernels.cells_scan(CELLS, TABLES[:, :, :8], 1), "16"),
     "float tables to scan": (lambda: kernels.cells_scan(CELLS, FLOAT_TABLES, 1), "uint8"),
     "byte tables to rescore": (lambda: kernels.cells_rescore(CELLS, IDS, TABLES), "float32"),
@@ -164,6 +175,16 @@ BAD = {
             np.zeros((2, 32769), np.uint8), np.zeros((1, 65538, 16), np.uint8), 1
         ),
         "65536",
+    ),
+    "too many wide cells": (
+        lambda: kernels.cells_scan(
+            np.zeros((2, 65537), np.uint8), np.zeros((1, 65537, 256), np.uint8), 1
+        ),
+        "65536",
+    ),
+    "a NaN wide table": (
+        lambda: kernels.cells_rescore(CELLS, IDS, WIDE_TABLES * np.float32(np.nan)),
+        "NaN",
     ),
     "threads of zero": (lambda: kernels.hamming_scan(BITS, BITS[:1], 1, threads=0), "threads"),
     "threads of true": (lambda: kernels.hamming_scan(BITS, BITS[:1], 1, threads=True), "threads"),

@@ -45,7 +45,10 @@ public:
         if (map == MAP_FAILED) throw std::bad_alloc();
         map_ = static_cast<uint8_t*>(map);
         data_ = map_ + mapped_ - page - size;
-        for (size_t i = 0; i < size; ++i) data_[i] = static_cast<uint8_t>(random_engine());
+        for (size_t i = 0; i < size; i += 8) {
+            const uint64_t word = random_engine();
+            std::memcpy(data_ + i, &word, std::min<size_t>(8, size - i));
+        }
         if (mprotect(map_ + mapped_ - page, page, PROT_NONE) != 0) throw std::bad_alloc();
     }
     ~Block() { munmap(map_, mapped_); }
@@ -81,6 +84,7 @@ int32_t naive_score(Op op, const uint8_t* row, const uint8_t* query, size_t dim)
             case Op::bytes_i8: sum += static_cast<int8_t>(row[d]) * weight; break;
             case Op::bytes_u8: sum += row[d] * weight; break;
             case Op::cells: sum += query[16 * d + (d % 2 ? row[d / 2] >> 4 : row[d / 2] & 15)]; break;
+            case Op::wide: sum += query[256 * d + row[d]]; break;
         }
     }
     return sum;
@@ -107,7 +111,7 @@ struct Terms {
         fill(scales, m);
         if (op == Op::hamming) std::fill(scales.begin(), scales.end(), -1.0f);
         if (op != Op::hamming) fill(row_bias, n);
-        if (op != Op::cells) return;
+        if (!table_size(op)) return;
         if (kind % 2) fill(bases, m);
         if (kind % 3 == 1) fill(row_scale, n);
         if (kind % 3 == 2) row_scale_half.resize(n);
@@ -151,10 +155,10 @@ void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, 
                size_t threads, size_t gap) {
     const bool packed = op == Op::hamming || op == Op::bits;
     const size_t width = packed ? (dim + 7) / 8 : dim;
-    const size_t length = op == Op::hamming ? width : op == Op::cells ? 32 * width : dim;
-    const size_t compared = op == Op::hamming ? 8 * width : op == Op::cells ? 2 * width : dim;
+    const size_t compared = op == Op::bits ? dim : values_of(op, width);
+    const size_t length = op == Op::hamming ? width : std::max<size_t>(1, table_size(op)) * compared;
     Matrix rows(n, width, width + gap), queries(m, length, length + gap);
-    if (op == Op::cells) {
+    if (table_size(op)) {
         if (m > 1) std::fill_n(queries.row(m - 1), length, uint8_t{255});
     } else if (op != Op::hamming) {
         for (size_t q = 0; q < m; ++q) {
@@ -198,7 +202,8 @@ double naive_value(Element element, const uint8_t* row, size_t d) {
         case Element::f16: std::memcpy(&half, row + 2 * d, 2); return half_value(half);
         case Element::bf16: std::memcpy(reinterpret_cast<uint8_t*>(&value) + 2, row + 2 * d, 2); return value;
         case Element::f32: std::memcpy(&value, row + 4 * d, 4); return value;
-        case Element::cells: break;  // has no weights but tables
+        case Element::cells:
+        case Element::wide: break;  // these have no weights but tables
     }
     return 0;
 }
@@ -242,28 +247,30 @@ void test_rescore(const KernelTable& table, Element element, size_t n, size_t m,
     }
 }
 
-void test_rescore_cells(const KernelTable& table, size_t n, size_t m, size_t c, size_t width,
-                        size_t gap) {
+void test_rescore_cells(const KernelTable& table, Element element, size_t n, size_t m, size_t c,
+                        size_t width, size_t gap) {
     Matrix rows(n, width, width + gap);
-    const size_t size = 32 * width;
+    const bool wide = element == Element::wide;
+    const size_t size = (wide ? 256 : 32) * width;
     std::normal_distribution<float> normal;
     std::vector<float> tables(m * size), out(m * c, -1.0f);
     std::vector<int64_t> ids(m * c);
     for (auto& x : tables) x = normal(random_engine);
     for (auto& id : ids) id = static_cast<int64_t>(random_engine() % n);
-    rescore(table, {Element::cells, rows.block.get(), static_cast<ptrdiff_t>(rows.stride), width,
+    rescore(table, {element, rows.block.get(), static_cast<ptrdiff_t>(rows.stride), width,
                     ids.data(), m, c, tables.data(), size, 2}, out.data());
     for (size_t i = 0; i < m * c; ++i) {
         const uint8_t* row = rows.row(static_cast<size_t>(ids[i]));
         double sum = 0;
         for (size_t j = 0; j < width; ++j) {
-            const float* low = tables.data() + i / c * size + 32 * j;
-            sum += low[row[j] & 15];
-            sum += low[16 + (row[j] >> 4)];
+            const float* own = tables.data() + i / c * size + size / width * j;
+            sum += wide ? own[row[j]] : own[row[j] & 15];
+            sum += wide ? 0 : own[16 + (row[j] >> 4)];
         }
         if (std::abs(sum - out[i]) <= 1e-5 * static_cast<double>(width) + 1e-6) continue;
-        check(false, std::string(table.name) + " rescore cells width=" + std::to_string(width) +
-                         " got " + std::to_string(out[i]) + " not " + std::to_string(sum));
+        check(false, std::string(table.name) + " rescore " + (wide ? "wide " : "") +
+                         "cells width=" + std::to_string(width) + " got " +
+                         std::to_string(out[i]) + " not " + std::to_string(sum));
         return;
     }
 }
@@ -355,7 +362,8 @@ void test_table(const KernelTable& table) {
         for (const size_t n : counts) {
             const size_t m = queries[i++ % std::size(queries)];
             const size_t k = i % 3 ? 1 + i % n : n;
-            for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells}) {
+            for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells,
+                                Op::wide}) {
                 test_scan(table, op, n, m, dim, k, 1 + i % 2, i % 4 * 3);
             }
         }
@@ -363,11 +371,13 @@ void test_table(const KernelTable& table) {
                                 Element::bf16, Element::f32}) {
             test_rescore(table, e, 9, 3, 11, dim, i++ % 3 * 5);
         }
-        test_rescore_cells(table, 9, 3, 1 + i % 40, dim, i % 3 * 5);
+        for (const Element e : {Element::cells, Element::wide}) {
+            test_rescore_cells(table, e, 9, 3, 1 + i % 40, dim, i % 3 * 5);
+        }
     }
     for (const size_t m : {1, 20, 300}) {
-        for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells}) {
-            test_scan(table, op, 40, m, op == Op::cells ? 700 : 4000, 3, 2, 1);
+        for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells, Op::wide}) {
+            test_scan(table, op, 40, m, table_size(op) ? 700 : 4000, 3, 2, 1);
         }
     }
     for (const size_t n : {1, 3, 16, 17, 63, 65, 150}) {

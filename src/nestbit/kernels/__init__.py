@@ -2,9 +2,10 @@
 
 Rows are ``(n, width)`` arrays, possibly views with a row stride (``codes[:, :width]``). Packed
 bits are in `numpy.packbits` order. Cells have four bits: byte j of a row holds cell 2j in its low
-half and cell 2j + 1 in its high half. Results are best first; ties go to the smaller id. Every
-function releases the GIL and uses ``threads`` threads, by default the CPUs this process may
-use or the environment variable ``NESTBIT_THREADS``.
+half and cell 2j + 1 in its high half; wide cells have eight, a byte each, and tables of 256 values.
+Results are best first; ties go to the smaller id. Every function releases the GIL and uses
+``threads`` threads, by default the CPUs this process may use or the environment variable
+``NESTBIT_THREADS``.
 """
 
 from __future__ import annotations
@@ -126,13 +127,14 @@ def cells_scan(
 
     score = row_scale_r * (scale_q * sum_c table_qc[cell_rc] + base_q) + row_bias_r, the sum
     exact, the rest float32, rounded after every operation. ``rows`` (n, width) and ``tables``
-    (m, 2 * width, 16) are uint8; ``scales`` and ``bases`` (m,) and ``row_bias`` (n,) float32,
-    by default 1, 0 and 0; ``row_scale`` (n,) float16 or float32, by default 1. Raises
-    `InputError` for another dtype or shape, more than 65,536 cells, or k outside 1..n.
+    (m, 2 * width, 16), or of wide cells (m, width, 256), are uint8; ``scales`` and ``bases``
+    (m,) and ``row_bias`` (n,) float32, by default 1, 0 and 0; ``row_scale`` (n,) float16 or
+    float32, by default 1. Raises `InputError` for another dtype or shape, more than 65,536
+    cells, or k outside 1..n.
     """
     rows = _matrix(rows, "rows", np.uint8)
     tables = _tables(tables, np.uint8, rows.shape[1])
-    _check_size(rows, 2 * rows.shape[1])
+    _check_size(rows, tables.shape[1])
     k = check_k(k, len(rows))
     scales = _factors(scales, "scales", len(tables))
     bases = _factors(bases, "bases", len(tables))
@@ -233,8 +235,9 @@ def bytes_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = No
 def cells_rescore(rows: Any, ids: Any, tables: Any, *, threads: int | None = None) -> Floats:
     """Return (m, c) sums of the tables' values at the cells of the rows ids picks.
 
-    ``rows`` (n, width) are uint8, ``tables`` (m, 2 * width, 16) float32, ``ids`` (m, c) int64.
-    Raises `InputError` for another dtype or shape, or an id outside 0..n-1.
+    ``rows`` (n, width) are uint8, ``tables`` (m, 2 * width, 16), or of wide cells
+    (m, width, 256), float32, ``ids`` (m, c) int64. Raises `InputError` for another dtype or
+    shape, or an id outside 0..n-1.
     """
     rows = _matrix(rows, "rows", np.uint8)
     tables = _tables(tables, np.float32, rows.shape[1])
@@ -326,10 +329,12 @@ def _float_weights(x: Any, *, columns: int | None = None) -> Floats:
 
 def _tables(x: Any, dtype: type, width: int) -> NDArray[Any]:
     tables = np.asarray(x)
-    if tables.dtype != dtype or tables.ndim != 3 or tables.shape[1:] != (2 * width, 16):
+    shapes = (2 * width, 16), (width, 256)
+    if tables.dtype != dtype or tables.ndim != 3 or tables.shape[1:] not in shapes:
         raise InputError(
-            f"tables must be a {np.dtype(dtype).name} array of shape (m, {2 * width}, 16) "
-            f"for rows of {width} bytes, got {tables.dtype} of shape {tables.shape}"
+            f"tables must be a {np.dtype(dtype).name} array of shape (m, {2 * width}, 16), or "
+            f"(m, {width}, 256) of wide cells, for rows of {width} bytes, "
+            f"got {tables.dtype} of shape {tables.shape}"
         )
     return np.ascontiguousarray(tables)
 

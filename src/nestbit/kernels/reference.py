@@ -67,7 +67,7 @@ def cells_scan(
 ) -> tuple[Ids, Floats]:
     """Return the k rows whose cells look up the largest sums; see `nestbit.kernels`."""
     del threads
-    cells = _cells(rows)
+    cells = _cells(rows, tables.shape[2])
     columns = np.arange(cells.shape[1])
     sums = [table[columns, cells].sum(axis=1, dtype=np.int64) for table in tables]
     dots = np.array(sums, dtype=np.int64).reshape(len(tables), len(rows))
@@ -131,7 +131,7 @@ def cells_decode(
 ) -> Floats:
     """Return the sums of the decoded centroids of the codes; see `nestbit.kernels`."""
     del threads
-    chosen = codes if len(decoded) == 256 else _cells(codes)
+    chosen = _cells(codes, len(decoded))
     rows = np.zeros((len(codes), r), np.float32)
     end = 0
     for cell, (start, size) in enumerate(zip(first, width, strict=True)):
@@ -155,7 +155,7 @@ def bytes_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None
 def cells_rescore(rows: Bytes, ids: Ids, tables: Floats, *, threads: int | None = None) -> Floats:
     """Return the sums of the tables at the cells of the chosen rows; see `nestbit.kernels`."""
     del threads
-    cells = _cells(rows)
+    cells = _cells(rows, tables.shape[2])
     columns = np.arange(cells.shape[1])
     sums = [
         table[columns, cells[chosen]].sum(axis=1, dtype=np.float64)
@@ -188,8 +188,10 @@ def _fma(x: Floats, y: Floats, z: Floats) -> Floats:
     return np.where((error != 0) & even, np.nextafter(total, towards), total).astype(np.float32)
 
 
-def _cells(rows: Bytes) -> Bytes:
-    """Return the cells of rows (n, width) as (n, 2 * width): the low half of a byte first."""
+def _cells(rows: Bytes, values: int) -> Bytes:
+    """Return the cells of rows, of 256 values the bytes, of 16 the low and high half of each."""
+    if values == 256:
+        return rows
     halves = np.stack([rows & 15, rows >> 4], axis=2)
     return halves.reshape(len(rows), 2 * rows.shape[1])
 
