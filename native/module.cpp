@@ -228,14 +228,6 @@ bool are_wide(const auto& tables, size_t width) {
     return wide;
 }
 
-// Whether the tables are those of cells of eight bits; refuses them if not of four bits either.
-bool are_wide(const auto& tables, size_t width) {
-    const bool wide = tables.shape(2) == 256;
-    require(tables.shape(1) == (wide ? width : 2 * width) && (wide || tables.shape(2) == 16),
-            "two tables of 16 values or one of 256 per byte of a row");
-    return wide;
-}
-
 nb::tuple cells_scan(const ByteRows& rows, const Tables& tables, size_t k,
                      const std::optional<Floats>& scales, const std::optional<Floats>& bases,
                      const std::optional<AnyFactors>& row_scale,
@@ -248,7 +240,8 @@ nb::tuple cells_scan(const ByteRows& rows, const Tables& tables, size_t k,
     const nestbit::RawQueries queries{tables.data(), static_cast<ptrdiff_t>(length),
                                       tables.shape(0), length};
     return run_scan<float>(wide ? Op::wide : Op::cells, block, queries, k,
-                           {scales, bases, row_scale, row_bias}, threads, isa, unchanged);
+                           {scales, bases, row_scale, row_bias}, {mask, ranges}, threads, isa,
+                           kNoScore, unchanged);
 }
 
 Element element_of(const AnyRows& rows) {

@@ -10,7 +10,6 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
 void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
           size_t ld);
 void rescore_cells(const Candidates& rows, const float* weights, float* out);
-void rescore_wide(const Candidates& rows, const float* weights, float* out);
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
 void rescore_wide(const Candidates& rows, const float* weights, float* out);
 

@@ -6,6 +6,12 @@ half and cell 2j + 1 in its high half; wide cells have eight, a byte each, and t
 Results are best first; ties go to the smaller id. Every function releases the GIL and uses
 ``threads`` threads, by default the CPUs this process may use or the environment variable
 ``NESTBIT_THREADS``.
+
+A scan finds any of the n rows, or only some: those whose bit in ``mask`` is 1, uint8
+(ceil(n / 8),) as ``numpy.packbits(allowed, bitorder="little")`` makes it, and of these only the
+rows in one of ``ranges`` [start, stop), int64 (p, 2), sorted and apart. Where fewer than k rows
+may be found, the columns that are left have id -1 and score -inf (distance 2**31 - 1). The
+scores are those of a scan of all rows.
 """
 
 from __future__ import annotations
@@ -148,7 +154,7 @@ def cells_scan(
     (m, 2 * width, 16), or of wide cells (m, width, 256), are uint8; ``scales`` and ``bases``
     (m,) and ``row_bias`` (n,) float32, by default 1, 0 and 0; ``row_scale`` (n,) float16 or
     float32, by default 1. Raises `InputError` for another dtype or shape, more than 65,536
-    cells, or k outside 1..n.
+    cells, k outside 1..n, or ranges out of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     tables = _tables(tables, np.uint8, rows.shape[1])

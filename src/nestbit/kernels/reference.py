@@ -204,9 +204,9 @@ def _fma(x: Floats, y: Floats, z: Floats) -> Floats:
     return np.where((error != 0) & even, np.nextafter(total, towards), total).astype(np.float32)
 
 
-def _cells(rows: Bytes, values: int) -> Bytes:
-    """Return the cells of rows, of 256 values the bytes, of 16 the low and high half of each."""
-    if values == 256:
+def _cells(rows: Bytes, centroids: int) -> Bytes:
+    """Return the cells of rows (n, width): bytes, or the low and the high half of each."""
+    if centroids == 256:
         return rows
     halves = np.stack([rows & 15, rows >> 4], axis=2)
     return halves.reshape(len(rows), 2 * rows.shape[1])
