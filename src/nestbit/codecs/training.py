@@ -13,6 +13,7 @@ from nestbit.codecs.cells import Cells
 _MIN_GAIN = 0.15
 # Quantiles of the first centroids need no more rows.
 _START_ROWS = 4000
+_ORTHONORMAL = 1e-3
 
 
 def train_cells(z: Floats, ranges: Ranges, bits: int, *, iterations: int) -> Cells:
@@ -129,6 +130,7 @@ def _polar(matrix: Floats) -> Floats:
     values, vectors = np.linalg.eigh(m.T @ m)
     values = np.maximum(values, values[-1] * 1e-12 + 1e-300)
     near: Floats = (m @ ((vectors / np.sqrt(values)) @ vectors.T)).astype(np.float32)
-    # Directions that no row moves along come out short: QR makes them whole, the rest it keeps.
-    q, r = np.linalg.qr(near)
-    return np.ascontiguousarray(q * np.where(np.diagonal(r) < 0, -1, 1), np.float32)
+    if np.abs(near.T @ near - np.eye(near.shape[1])).max() > _ORTHONORMAL:
+        # Directions that no row moves along came out short: QR makes them whole.
+        near, _ = np.linalg.qr(near)
+    return np.ascontiguousarray(near)
