@@ -19,7 +19,8 @@ _FEWEST_ROWS = 200
 _QUERIES = 200
 _ROWS = 4000
 _ENOUGH_QUERIES = 32
-# With fewer rows than this many per dimension, a learned basis fits its own sample visibly.
+# With fewer rows than this per dimension, what was learned (a basis, the range of each
+# dimension) visibly fits its own sample better than other rows.
 _ROWS_PER_DIM = 20
 
 
@@ -43,7 +44,7 @@ def with_errors(
     shuffled = rng.permutation(live)
     measured = levels
     held = shuffled[: _ROWS + _QUERIES]
-    if _overfits(recipe) and len(live) < _ROWS_PER_DIM * rows.shape[1]:
+    if recipe.learns and len(live) < _ROWS_PER_DIM * rows.shape[1]:
         held = shuffled[: len(live) // 4]
         rest = np.sort(shuffled[len(held) :])
         try:
@@ -57,11 +58,6 @@ def with_errors(
         asked, x = rows[held[:few]], rows[held[few:]]
     models = _models(measured, x, asked, metric, rng)
     return tuple(replace(level, errors=model) for level, model in zip(levels, models, strict=True))
-
-
-def _overfits(recipe: Spec) -> bool:
-    learned = any(stage.learns for level in recipe.levels for stage in level.transforms)
-    return learned or any(level.coder.layout == "cells" for level in recipe.levels)
 
 
 def _models(

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
+from nestbit.codecs.ops import row_lengths
 from nestbit.errors import FileFormatError
 
 _DIRECTIONS = 32
+_TINY = float(np.finfo(np.float32).tiny)
 # Candidates are this share of the rows, and the regression looks at that one.
 _CANDIDATES = 1 / 40
 _REGION = 1 / 10
@@ -30,7 +32,7 @@ class ErrorModel:
     """se(q)² = Σ_j ⟨u_j, q⟩² + rest ‖q‖², calibrated so that 1.96 se cover 95% of candidates.
 
     ``directions`` u is (r, dim). ``slope`` is that of the true score over the estimate among
-    the best tenth of the rows, ``spread`` the deviation around that line in units of se, and
+    the best tenth of the rows, ``spread`` the deviation around it for a query of length 1, and
     ``tail`` the share of those rows, the very best left out, that lie above it by more than
     `TAIL_AT` deviations. ``random`` is the share of pairs drawn blindly that 1.96 se cover.
     """
@@ -87,26 +89,26 @@ def measure(
     """
     directions, rest = _moments(lost, rng)
     # Float codes lose nothing but the rounding of the product itself.
-    rest = max(rest, 2.0**-48 * float(np.square(exact).mean()), float(np.finfo(np.float32).tiny))
+    rest = max(rest, 2.0**-48 * float(np.square(exact).mean()), _TINY)
     plain = gain * ErrorModel(directions, rest, 1, 1, (), 1).standard_errors(queries)
-    plain = np.maximum(plain, np.finfo(np.float32).tiny)[:, None]
+    plain = np.maximum(plain, _TINY)[:, None]
     order = np.argsort(-estimates, axis=1)
     n = estimates.shape[1]
     best = order[:, : max(10, round(n * _CANDIDATES))]
     wide = order[:, : max(20, round(n * _REGION))]
     misses = np.abs(estimates - exact) / plain
     factor = float(np.quantile(np.take_along_axis(misses, best, 1), 0.95)) / 1.96
-    factor = max(factor, float(np.finfo(np.float32).tiny))
+    factor = max(factor, _TINY)
     _, residuals = _line(estimates, exact, best)
     deviation = np.sqrt(np.square(residuals).mean(axis=1, keepdims=True))
     slope, around = _line(estimates, exact, wide)
     usual = np.sqrt(np.square(around).mean(axis=1, keepdims=True))
-    beyond = (around / np.maximum(usual, np.finfo(np.float32).tiny))[:, best.shape[1] :]
+    beyond = (around / np.maximum(usual, _TINY))[:, best.shape[1] :]
     return ErrorModel(
-        (directions * factor).astype(np.float32),
+        np.ascontiguousarray(directions * factor, np.float32),
         rest * factor**2,
         float(np.median(slope)),
-        float(np.median(deviation / plain)) / factor,
+        float(np.median(deviation[:, 0] / np.maximum(row_lengths(queries), _TINY))),
         tuple(float((beyond > at).mean()) for at in TAIL_AT),
         float((misses <= 1.96 * factor).mean()),
     )

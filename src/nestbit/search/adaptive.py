@@ -36,7 +36,7 @@ _BLOCK_VALUES = 1 << 22
 _PRIOR_PAIRS = 30.0
 # Share of rows with twice the deviation (Tukey's contaminated normal): errors of codes have such
 # tails on most models, and few pairs do not show them.
-_OUTLIERS = 0.01
+_OUTLIERS = 0.002
 # Ranks at which the expected misses are summed.
 _POINTS = 24
 
