@@ -21,7 +21,7 @@ _ROWS = 4000
 _ENOUGH_QUERIES = 32
 # With fewer rows than this per dimension, what was learned (a basis, the range of each
 # dimension) visibly fits its own sample better than other rows.
-_ROWS_PER_DIM = 20
+_ROWS_PER_DIM = 100
 
 
 def with_errors(
