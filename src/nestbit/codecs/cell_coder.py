@@ -83,6 +83,11 @@ class CellScorer:
             sums = sums * codes.factors["scale"][ids].astype(np.float32)
         return self.metric.score(sums, codes, ids, self.bias)
 
+    def of(self, queries: Ids) -> CellScorer:
+        """The scorer of some of its queries."""
+        tables, bias = self.tables[queries], self.bias[queries]
+        return CellScorer(tables, bias, self.metric.of(queries))
+
     def _columns(self, codes: LevelCodes) -> NDArray[np.uint8]:
         cells, size = self.tables.shape[1:]
         return codes.data[:, : cells if size == 256 else cells // 2]

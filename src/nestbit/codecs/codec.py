@@ -13,12 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from nestbit._arrays import Floats, as_embeddings
 from nestbit._safetensors import read_arrays, write_arrays
+from nestbit.codecs import chain
+from nestbit.codecs.calibration import with_errors
+from nestbit.codecs.chain import CodesScorer
 from nestbit.codecs.codes import Codes, LevelCodes, concatenate
 from nestbit.codecs.explain import explain_level
 from nestbit.codecs.level import Level
 from nestbit.codecs.ops import unit_rows
 from nestbit.codecs.spec import Spec, parse
-from nestbit.codecs.transforms import Context, Normalize
+from nestbit.codecs.transforms import Normalize
 from nestbit.errors import FileFormatError, InputError, NotFittedError, SpecError
 
 METRICS = ("cosine", "dot", "l2")
@@ -131,12 +134,8 @@ class Codec:
     def _fit_levels(self, rows: Floats, queries: Floats | None) -> None:
         rows = self.prepare(rows)
         queries = None if queries is None else self.prepare(queries)
-        # Every level draws from its own stream: adding a level leaves the others as they are.
-        seeds = np.random.SeedSequence(self.seed).spawn(len(self.recipe.levels))
-        self.levels_ = tuple(
-            Level.fit(level, rows, self.metric, Context(np.random.default_rng(seed), queries))
-            for level, seed in zip(self.recipe.levels, seeds, strict=True)
-        )
+        levels = chain.fit(self.recipe, rows, queries, self.metric, self.seed)
+        self.levels_ = with_errors(self.recipe, levels, rows, queries, self.metric, self.seed)
         self._dim = rows.shape[1]
 
     def encode(self, embeddings: ArrayLike) -> Codes:
@@ -149,7 +148,7 @@ class Codec:
             rows = x[start : start + step]
             zero_rows.append(start + np.flatnonzero(~rows.any(axis=1)))
             prepared = self.prepare(rows)
-            blocks.append([level.encode(prepared) for level in self.levels])
+            blocks.append(chain.encode(self.levels, prepared))
         levels, clipped = [], []
         for parts, level in zip(zip(*blocks, strict=True), self.levels, strict=True):
             levels.append(concatenate([codes for codes, _ in parts]))
@@ -159,12 +158,36 @@ class Codec:
     def decode(self, codes: Codes, *, level: int = -1) -> Floats:
         """Best float reconstruction (n, dim) from one level, the finest unless told.
 
-        For metric cosine these are the unit rows. All-zero rows come back as zero.
+        A residual level is added to those before it. For metric cosine these are the unit rows.
+        All-zero rows come back as zero.
         """
         check_codes(self, codes)
-        x = self.levels[level].decode(codes.levels[level])
+        x = chain.decode(self.levels, codes.levels, range(len(self.levels))[level])
         x[codes.zero_rows] = 0
         return x
+
+    def scorer(self, queries: Floats, *, level: int, dims: int | None = None) -> CodesScorer:
+        """Prepare queries (m, dim), as `prepare` returns them, to score codes by one level.
+
+        ``dims`` limits them to the first dimensions (or cells) of that level's own code.
+        """
+        return chain.scorer(self.levels, level, queries, dims=dims)
+
+    def standard_errors(self, queries: ArrayLike, *, level: int = -1) -> Floats:
+        """Standard errors (m,) of the scores that a level gives to ``queries`` (m, dim).
+
+        For 95% of a query's best rows by that level, score and float score differ by at most
+        1.96 standard errors; over rows drawn blindly the share may differ (see `explain`).
+        Raises `InputError` for a codec that was fitted without rows or on too few of them.
+        """
+        model = self.levels[level].errors
+        if model is None:
+            raise InputError(
+                f"{self.spec!r} has no standard errors: they are measured when a codec is fitted "
+                "on at least 200 rows, and more than its stages need"
+            )
+        q = self.prepare(as_embeddings(queries, name="queries", dim=self.dim))
+        return np.float32(2 if self.metric == "l2" else 1) * model.standard_errors(q)
 
     def codes_from(self, *arrays: NDArray[Any]) -> Codes:
         """Codes made elsewhere, one packed array (n, width) per level, to be searched as they are.

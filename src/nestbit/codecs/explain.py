@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nestbit.codecs.cell_coder import CellCoder
+from nestbit.codecs.errors_model import ErrorModel
 from nestbit.codecs.level import Level
 from nestbit.codecs.ops import Affine, Truncation
 
@@ -19,7 +20,7 @@ _FACTORS = {
 
 def explain_level(level: Level) -> list[str]:
     """Lines on one level: its row maps, its coder, and how a cell coder was chosen."""
-    lines = []
+    lines = ["code what the level before left of the row"] if level.residual else []
     for op in level.ops:
         if isinstance(op, Truncation):
             lines.append(f"keep the first {op.d} of {op.d_in} dimensions, length restored")
@@ -34,7 +35,17 @@ def explain_level(level: Level) -> list[str]:
     )
     if isinstance(coder, CellCoder):
         lines += _cells(coder)
+    lines.append(_errors(level.errors))
     return lines
+
+
+def _errors(model: ErrorModel | None) -> str:
+    if model is None:
+        return "no standard errors: fitted without rows, or on too few"
+    return (
+        "1.96 standard errors cover 95% of the best rows' scores and "
+        f"{model.random:.0%} of all rows' (calibrated on held-out rows)"
+    )
 
 
 def _shape(op: Affine) -> str:

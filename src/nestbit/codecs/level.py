@@ -13,6 +13,7 @@ from nestbit._arrays import Floats
 from nestbit.codecs.coder import FittedCoder
 from nestbit.codecs.coders import AffineCoder
 from nestbit.codecs.codes import LevelCodes
+from nestbit.codecs.errors_model import ErrorModel
 from nestbit.codecs.ops import Affine, Op, Truncation, UnitLength, fold_ops, row_lengths
 from nestbit.codecs.scorers import HammingScorer, Metric, Scorer
 from nestbit.codecs.spec import LevelSpec
@@ -24,13 +25,17 @@ from nestbit.errors import FileFormatError, InputError
 class Level:
     """A fitted level of a codec of ``dim`` dimensions and the given metric.
 
-    Rows and queries come to it as the codec prepared them: unit rows for metric cosine.
+    Rows and queries come to it as the codec prepared them: unit rows for metric cosine. The
+    rows of a ``residual`` level are what the level before it left; its metric is ``dot``, since
+    its scores are added to those of that level. ``errors`` is None until calibrated.
     """
 
     ops: tuple[Op, ...]
     coder: FittedCoder
     metric: str
     dim: int
+    residual: bool = False
+    errors: ErrorModel | None = None
 
     @classmethod
     def fit(cls, spec: LevelSpec, x: Floats, metric: str, context: Context) -> Level:
@@ -49,7 +54,7 @@ class Level:
             coder = spec.coder.fit(x, context.queries, context.rng)
         else:
             coder = spec.coder.default(x.shape[1])
-        return cls(fold_ops(ops), coder, metric, dim)
+        return cls(fold_ops(ops), coder, _metric_of(spec, metric), dim, spec.residual)
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -130,7 +135,11 @@ class Level:
             else:
                 ops.append({"op": "unit"})
         coder = {"kind": self.coder.kind, "dim": self.coder.dim, **coder_header}
-        return arrays, {"ops": ops, "coder": coder}
+        header = {"ops": ops, "coder": coder}
+        if self.errors is not None:
+            error_arrays, header["errors"] = self.errors.state()
+            arrays |= {f"errors.{name}": array for name, array in error_arrays.items()}
+        return arrays, header
 
     @classmethod
     def restore(
@@ -164,7 +173,16 @@ class Level:
         if width != coder["dim"]:
             raise FileFormatError(f"the row maps give {width} dimensions, the coder has another")
         calibration = {k[6:]: v for k, v in arrays.items() if k.startswith("coder.")}
-        return cls(tuple(ops), spec.coder.restore(width, calibration, coder), metric, dim)
+        errors = None
+        if "errors" in header:
+            measured = {k[7:]: v for k, v in arrays.items() if k.startswith("errors.")}
+            errors = ErrorModel.restore(measured, header["errors"], dim)
+        fitted = spec.coder.restore(width, calibration, coder)
+        return cls(tuple(ops), fitted, _metric_of(spec, metric), dim, spec.residual, errors)
+
+
+def _metric_of(spec: LevelSpec, metric: str) -> str:
+    return "dot" if spec.residual else metric
 
 
 def _restore_affine(arrays: Mapping[str, Floats], name: str, width: int) -> tuple[Affine, int]:

@@ -35,6 +35,9 @@ class Scorer(Protocol):
     def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
         """Scores (m, c) of the rows ``ids`` (m, c)."""
 
+    def of(self, queries: Ids) -> Scorer:
+        """The scorer of some of its queries, by their numbers."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -50,6 +53,10 @@ class Metric:
     def query_bias(self, bias: Floats) -> Floats:
         """Per-query constant (m,) added to every score."""
         return bias if self.length2 is None else 2 * bias - self.length2
+
+    def of(self, queries: Ids) -> Metric:
+        """The metric of some of its queries, by their numbers."""
+        return self if self.length2 is None else Metric(self.length2[queries])
 
     def row_bias(self, codes: LevelCodes) -> Floats | None:
         """Per-row constant (n,); None when it is zero everywhere."""
@@ -112,6 +119,11 @@ class FloatScorer:
         products = kernel(self._columns(codes), ids, self.weights, threads=threads)
         return self.metric.score(products, codes, ids, self.bias)
 
+    def of(self, queries: Ids) -> FloatScorer:
+        """The scorer of some of its queries."""
+        weights, bias = self.weights[queries], self.bias[queries]
+        return FloatScorer(weights, bias, self.metric.of(queries), self.dims)
+
     def _columns(self, codes: LevelCodes) -> NDArray[np.generic]:
         if self.dims is None:
             return codes.data
@@ -150,6 +162,11 @@ class HammingScorer:
         flips = 1 - 2 * bits.astype(np.float32)
         sums = kernels.bits_rescore(codes.data, ids, flips, threads=threads)
         return self._score(sums + bits.sum(axis=1, dtype=np.int64)[:, None], codes, ids)
+
+    def of(self, queries: Ids) -> HammingScorer:
+        """The scorer of some of its queries."""
+        packed, bias = self.queries[queries], self.bias[queries]
+        return HammingScorer(packed, self.dim, self.gain, bias, self.metric.of(queries))
 
     def _score(self, distances: NDArray[np.number[Any]], codes: LevelCodes, ids: Ids) -> Floats:
         agreement = (self.gain * (self.dim - 2.0 * distances)).astype(np.float32)

@@ -1,7 +1,8 @@
 """The spec grammar: ``stage(arg, key=value) | stage + ...``, read and written here only.
 
 ``|`` joins the stages of a level, the last of which is a coder; ``+`` joins levels, coarse to
-fine. The arguments of a stage are the fields of its dataclass.
+fine. A level that begins with ``residual`` codes what the level before it left. The arguments
+of a stage are the fields of its dataclass.
 """
 
 from __future__ import annotations
@@ -52,18 +53,27 @@ CODERS: dict[str, type[Coder]] = {
     "pq": Pq,
 }
 
+RESIDUAL = "residual"
+# Stages that scale each row by itself: their scores are not sums over levels.
+_SCALING = (Normalize, Truncate)
+
 _STAGE = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class LevelSpec:
-    """The recipe of one level: transforms, then a coder."""
+    """The recipe of one level: transforms, then a coder.
+
+    A ``residual`` level codes what the level before it left of the rows.
+    """
 
     transforms: tuple[Transform, ...]
     coder: Coder
+    residual: bool = False
 
     def __str__(self) -> str:
-        return " | ".join([*map(_format, self.transforms), _format(self.coder)])
+        start = [RESIDUAL] if self.residual else []
+        return " | ".join([*start, *map(_format, self.transforms), _format(self.coder)])
 
     @property
     def learns(self) -> bool:
@@ -92,11 +102,30 @@ def parse(text: str) -> Spec:
         raise SpecError(f"a spec is a string such as 'binary + int8', got {text!r}")
     if not text.strip():
         raise SpecError(f"the spec is empty; {_known()}")
-    return Spec(tuple(_level(part, text) for part in _split(text, "+")))
+    levels = tuple(_level(part, text) for part in _split(text, "+"))
+    _check_residuals(levels, text)
+    return Spec(levels)
+
+
+def _check_residuals(levels: tuple[LevelSpec, ...], text: str) -> None:
+    if levels[0].residual:
+        raise SpecError(f"the first level of {text!r} has no level before it to take a residual of")
+    for i, level in enumerate(levels):
+        chained = level.residual or (i + 1 < len(levels) and levels[i + 1].residual)
+        scaling = [stage for stage in level.transforms if isinstance(stage, _SCALING)]
+        if chained and scaling:
+            raise SpecError(
+                f"{_format(scaling[0])!r} in {text!r} scales every row by itself, so no residual "
+                "adds up with it; drop the stage or the residual"
+            )
 
 
 def _level(part: str, text: str) -> LevelSpec:
-    stages = [_stage(piece, text) for piece in _split(part, "|")]
+    pieces = _split(part, "|")
+    residual = pieces[0].strip() == RESIDUAL
+    stages = [_stage(piece, text) for piece in pieces[residual:]]
+    if not stages:
+        raise SpecError(f"level {part.strip()!r} lacks a coder: {', '.join(CODERS)}")
     *front, coder = stages
     for stage in front:
         if not isinstance(stage, Transform):
@@ -109,7 +138,8 @@ def _level(part: str, text: str) -> LevelSpec:
             f"level {part.strip()!r} ends in the transform {_format(coder)!r}; "
             f"end it with a coder: {', '.join(CODERS)}"
         )
-    return LevelSpec(tuple(stage for stage in front if isinstance(stage, Transform)), coder)
+    transforms = tuple(stage for stage in front if isinstance(stage, Transform))
+    return LevelSpec(transforms, coder, residual)
 
 
 def _stage(piece: str, text: str) -> Transform | Coder:
@@ -117,6 +147,11 @@ def _stage(piece: str, text: str) -> Transform | Coder:
     if match is None:
         raise SpecError(f"cannot read {piece.strip()!r} in spec {text!r}; {_known()}")
     name, arguments = match.groups()
+    if name == RESIDUAL:
+        raise SpecError(
+            f"'residual' in {text!r} must come first in a level and takes no argument, "
+            "as in 'nested(1) + residual | nested(3)'"
+        )
     known: dict[str, type[Any]] = {**TRANSFORMS, **CODERS}
     if name not in known:
         raise SpecError(f"unknown stage {name!r} in spec {text!r}; {_known()}")
@@ -191,4 +226,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _known() -> str:
-    return f"transforms: {', '.join(TRANSFORMS)}; coders: {', '.join(CODERS)}"
+    return (
+        f"transforms: {', '.join(TRANSFORMS)}; coders: {', '.join(CODERS)}; "
+        f"{RESIDUAL!r} may begin a level after the first"
+    )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestbit._arrays import Floats, as_embeddings, check_k
-from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
+from nestbit.codecs import Codec, Codes, CodesScorer, LevelCodes, check_codes, first_part
 from nestbit.codecs.coder import FittedCoder
 from nestbit.errors import InputError
-from nestbit.kernels.allowed import bitmap
+from nestbit.kernels.allowed import Mask, bitmap
 from nestbit.kernels.floats import pad, top_k
-from nestbit.search.hits import Hits, StageReport
+from nestbit.search.adaptive import Prior, rescore_to_target
+from nestbit.search.hits import Hits, Reads, StageReport
 from nestbit.search.plan import Plan, Stage
 
 Ids = NDArray[np.int64]
@@ -30,6 +32,7 @@ def search(
     mask: NDArray[np.bool_] | None = None,
     threads: int | None = None,
     explain: bool = False,
+    errors: bool = False,
 ) -> Hits:
     """The best ``k`` of the n coded rows for each of ``queries`` (m, dim).
 
@@ -37,65 +40,108 @@ def search(
     distance. Ties go to the smaller row number. ``plan`` defaults to `Plan.default`;
     ``threads`` to all cores this process may use. ``mask``, booleans (n,), tells the rows that
     may be found; where they are fewer than k, the columns that are left have id -1 and score
-    -inf. Raises `InputError` for codes of another codec, k beyond n, or queries or a mask that
-    do not fit, `NotFittedError` for an unfitted codec.
+    -inf. With ``errors`` the hits carry the standard
+    errors of their scores (see `Codec.standard_errors`). Raises `InputError` for codes of
+    another codec, k beyond n, queries or a mask that do not fit, or errors that were not measured;
+    `NotFittedError` for an unfitted codec.
     """
     q = codec.prepare(as_embeddings(queries, name="queries", dim=codec.dim))
     check_codes(codec, codes)
     k = check_k(k, len(codes))
     plan = Plan.default(codec) if plan is None else plan
     plan.check(codec)
+    if errors and (plan.stages[-1].query == "binary" or plan.stages[-1].dims is not None):
+        raise InputError("standard errors are those of whole codes and float queries")
     allowed = None if mask is None else _check_mask(mask, len(codes))
-    if len(q) == 0:
-        return Hits(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
     reports: list[StageReport] = []
-    ids, scores = _run(codec, codes, q, k, plan, allowed, threads, reports)
-    return Hits(ids, scores, tuple(reports) if explain else ())
+    if len(q) == 0:
+        ids, scores = np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+    else:
+        ids, scores = _run(_Search.of(codec, codes, q, k, allowed, threads), plan, reports)
+    deviations = None
+    if errors:
+        known = codec.standard_errors(queries, level=plan.stages[-1].level)
+        # An all-zero row is scored exactly, and so is a column without a row.
+        exact = np.isin(ids, codes.zero_rows) | (ids < 0)
+        deviations = np.where(exact, np.float32(0), known[:, None])
+    return Hits(ids, scores, tuple(reports) if explain else (), deviations)
 
 
-def _run(
-    codec: Codec,
-    codes: Codes,
-    q: Floats,
-    k: int,
-    plan: Plan,
-    allowed: NDArray[np.bool_] | None,
-    threads: int | None,
-    reports: list[StageReport],
-) -> tuple[Ids, Floats]:
+@dataclass(frozen=True)
+class _Search:
+    """What is searched for: the best k of the codes for prepared queries (m, dim)."""
+
+    codec: Codec
+    codes: Codes
+    q: Floats
+    k: int
+    threads: int | None
     # All-zero rows stay out of the stages: their score is known and joins at the end. No stage
     # keeps more rows than are live, so that all its candidates are rows.
-    zeros = codes.zero_rows if allowed is None else codes.zero_rows[allowed[codes.zero_rows]]
-    if allowed is not None or len(zeros):
-        allowed = np.ones(len(codes), np.bool_) if allowed is None else allowed.copy()
-        allowed[codes.zero_rows] = False
-    live = len(codes) if allowed is None else int(np.count_nonzero(allowed))
-    ids, scores = np.empty((len(q), 0), np.int64), np.empty((len(q), 0), np.float32)
-    last = len(plan.stages) - 1
-    for i, stage in enumerate(plan.stages if live else ()):
-        began = time.perf_counter()
-        keep = min(live, k) if i == last else stage.keep(k, live)
-        level = codec.levels[stage.level]
-        part = codes.levels[stage.level]
+    zeros: Ids
+    live: int
+    bits: Mask | None
+
+    @classmethod
+    def of(
+        cls,
+        codec: Codec,
+        codes: Codes,
+        q: Floats,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        threads: int | None,
+    ) -> _Search:
+        """A search among all rows, or among those that ``allowed`` (n,) tells."""
+        zeros = codes.zero_rows if allowed is None else codes.zero_rows[allowed[codes.zero_rows]]
+        if allowed is not None or len(zeros):
+            allowed = np.ones(len(codes), np.bool_) if allowed is None else allowed.copy()
+            allowed[codes.zero_rows] = False
+        live = len(codes) if allowed is None else int(np.count_nonzero(allowed))
+        bits = None if allowed is None else bitmap(allowed)
+        return cls(codec, codes, q, k, threads, zeros, live, bits)
+
+    def scorer(self, stage: Stage) -> CodesScorer:
+        """The queries prepared for a stage."""
         if stage.query == "binary":
-            scorer = level.binary_scorer(q)
-        else:
-            scorer = level.scorer(q, dims=stage.dims)
+            level = self.codec.levels[stage.level]
+            return CodesScorer(((stage.level, level.binary_scorer(self.q)),))
+        return self.codec.scorer(self.q, level=stage.level, dims=stage.dims)
+
+    def keep(self, plan: Plan, i: int) -> int:
+        """Rows that a stage leaves to the next, or to the caller."""
+        if i == len(plan.stages) - 1:
+            return min(self.live, self.k)
+        return plan.stages[i].keep(self.k, self.live)
+
+
+def _run(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple[Ids, Floats]:
+    m, codes = len(search.q), search.codes
+    ids, scores = np.empty((m, 0), np.int64), np.empty((m, 0), np.float32)
+    stages = list(enumerate(plan.stages)) if search.live else []
+    if stages and plan.stages[0].target_recall is not None:
+        ids, scores = _to_target(search, plan, reports)
+        stages = stages[2:]
+    for i, stage in stages:
+        began = time.perf_counter()
+        scorer, keep = search.scorer(stage), search.keep(plan, i)
+        reads = None
         if i == 0:
-            rows_read = live * len(q)
-            bits = None if allowed is None else bitmap(allowed)
-            ids, scores = scorer.scan(part, keep, mask=bits, threads=threads)
+            rows_read = search.live * m
+            ids, scores = scorer.scan(codes, keep, mask=search.bits, threads=search.threads)
         else:
             rows_read = ids.size
+            reads = Reads(ids.shape[1], ids.shape[1], ids.shape[1])
             # In row order the candidates are read front to back.
             ids = np.sort(ids, axis=1)
-            ids, scores = top_k(ids, scorer.rescore(part, ids, threads=threads), keep)
+            ids, scores = top_k(ids, scorer.rescore(codes, ids, threads=search.threads), keep)
         seconds = time.perf_counter() - began
-        reports.append(_report(stage, part, level.coder, rows_read, keep * len(q), seconds))
-    ids, scores = (
-        _with_zero_rows(codec, zeros, q, k, ids, scores) if len(zeros) else _ordered(ids, scores)
-    )
-    return pad(ids, scores, k)
+        reports.append(_report(search, stage, rows_read, keep * m, seconds, reads))
+    if len(search.zeros):
+        ids, scores = _with_zero_rows(search.codec, search.zeros, search.q, search.k, ids, scores)
+    else:
+        ids, scores = _ordered(ids, scores)
+    return pad(ids, scores, search.k)
 
 
 def _check_mask(mask: Any, n: int) -> NDArray[np.bool_]:
@@ -106,6 +152,46 @@ def _check_mask(mask: Any, n: int) -> NDArray[np.bool_]:
             f"got {allowed.dtype} of shape {allowed.shape}"
         )
     return allowed
+
+
+def _to_target(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple[Ids, Floats]:
+    """The first two stages, where the first has a target recall."""
+    began = time.perf_counter()
+    coarse, fine = plan.stages[:2]
+    assert coarse.target_recall is not None
+    codes, m, keep = search.codes, len(search.q), search.keep(plan, 1)
+    scanner, rescorer = search.scorer(coarse), search.scorer(fine)
+    scanning = 0.0
+
+    def scan(queries: Ids, count: int) -> tuple[Ids, Floats]:
+        nonlocal scanning
+        start = time.perf_counter()
+        found = scanner.of(queries).scan(codes, count, mask=search.bits, threads=search.threads)
+        scanning += time.perf_counter() - start
+        return found
+
+    def rescore(queries: Ids, ids: Ids) -> Floats:
+        return rescorer.of(queries).rescore(codes, ids, threads=search.threads)
+
+    found = rescore_to_target(
+        scan, rescore, m, search.live, keep, coarse.target_recall, _prior(search, coarse, fine)
+    )
+    reads = Reads(float(found.read.mean()), float(np.median(found.read)), int(found.read.max()))
+    total = int(found.read.sum())
+    seconds = time.perf_counter() - began
+    reports.append(_report(search, coarse, found.scanned, total, scanning, None))
+    reports.append(_report(search, fine, total, keep * m, seconds - scanning, reads))
+    return found.ids, found.scores
+
+
+def _prior(search: _Search, coarse: Stage, fine: Stage) -> Prior | None:
+    """What the fit measured, if it measured these scores: whole codes, another, finer level."""
+    model = search.codec.levels[coarse.level].errors
+    whole = coarse.query == "float" and coarse.dims is None and fine.level != coarse.level
+    if model is None or not whole:
+        return None
+    lengths = np.sqrt(np.einsum("ij,ij->i", search.q, search.q))
+    return Prior(model.slope, np.float32(model.spread) * lengths, model.tail)
 
 
 def _ordered(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
@@ -125,24 +211,32 @@ def _with_zero_rows(
 
 
 def _report(
+    search: _Search,
     stage: Stage,
-    part: LevelCodes,
-    coder: FittedCoder,
     rows_read: int,
     rows_kept: int,
     seconds: float,
+    reads: Reads | None,
 ) -> StageReport:
-    dims = coder.prefixes if stage.dims is None else stage.dims
-    elements = -(-dims // coder.prefix_unit)
-    row_bytes = elements * part.data.itemsize
-    row_bytes += sum(factor.itemsize for factor in part.factors.values())
+    levels, codes = search.codec.levels, search.codes.levels
+    dims = levels[stage.level].coder.prefixes if stage.dims is None else stage.dims
+    row_bytes = _row_bytes(codes[stage.level], levels[stage.level].coder, dims)
+    # A residual is read together with the levels that it completes.
+    for i in range(first_part(levels, stage.level), stage.level):
+        row_bytes += _row_bytes(codes[i], levels[i].coder, levels[i].coder.prefixes)
     return StageReport(
         level=stage.level,
-        layout=part.layout,
+        layout=codes[stage.level].layout,
         query=stage.query,
         dims=dims,
         rows_read=rows_read,
         bytes_read=rows_read * row_bytes,
         rows_kept=rows_kept,
         seconds=seconds,
+        reads=reads,
     )
+
+
+def _row_bytes(part: LevelCodes, coder: FittedCoder, dims: int) -> int:
+    elements = -(-dims // coder.prefix_unit)
+    return elements * part.data.itemsize + sum(f.itemsize for f in part.factors.values())

@@ -9,10 +9,20 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Reads:
+    """Rows that a stage read per query: their mean, median and largest number."""
+
+    mean: float
+    median: float
+    most: int
+
+
+@dataclass(frozen=True)
 class StageReport:
     """What one stage of a search did, over all queries together.
 
     ``dims`` is the prefix that was read, in dimensions, or in cells for the cells layout.
+    ``reads`` tells how many candidates each query had rescored; None for a scan.
     """
 
     level: int
@@ -23,6 +33,7 @@ class StageReport:
     bytes_read: int
     rows_kept: int
     seconds: float
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True)
@@ -31,11 +42,13 @@ class Hits:
 
     Where fewer than k rows may be found, the columns that are left have id -1 and score -inf.
     ``stages`` describes the work when the search was asked to explain it, else it is empty.
+    ``errors`` (m, k) are standard errors of the scores, where the search was asked for them.
     """
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
     stages: tuple[StageReport, ...] = ()
+    errors: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
