@@ -48,7 +48,7 @@ def with_errors(
         held = shuffled[: len(live) // 4]
         rest = np.sort(shuffled[len(held) :])
         try:
-            measured = chain.fit(recipe, rows[rest], queries, metric, seed)
+            measured = chain.fit(recipe, rows[rest], queries, metric, seed, like=levels)
         except InputError:  # three quarters of the rows are too few for this recipe
             return levels
     if queries is not None and len(queries) >= _ENOUGH_QUERIES:

@@ -14,8 +14,8 @@ from nestbit.codecs import cell_coder
 from nestbit.codecs.allocation import balanced_order, even_cells
 from nestbit.codecs.cell_coder import Basis, CellCoder
 from nestbit.codecs.cells import Cells, RowFactor, pack
-from nestbit.codecs.coder import Coder
-from nestbit.codecs.nested import fit_nested
+from nestbit.codecs.coder import Coder, FittedCoder
+from nestbit.codecs.nested import Trial, fit_nested
 from nestbit.codecs.training import improve, rotate, train_cells
 from nestbit.codecs.transforms import principal_axes, random_rotation
 from nestbit.errors import InputError, SpecError
@@ -60,10 +60,19 @@ class Nested(_CellRecipe):
 
     def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> CellCoder:
         """Raises `InputError` for fewer than 64 rows, or 1,024 where cells of 8 bits are asked."""
+        return self.fit_like(None, z, queries, rng)
+
+    def fit_like(
+        self, like: FittedCoder | None, z: Floats, queries: Floats | None, rng: np.random.Generator
+    ) -> CellCoder:
+        """As `fit`, but without trials where an earlier fit's choices are at hand."""
         bits = 8 if self.cell == "8" or (self.cell == "auto" and len(z) >= _ENOUGH << 8) else 4
+        trials = None
+        if isinstance(like, CellCoder):
+            bits, trials = like.cells.bits, tuple(Trial(**t) for t in like.notes["trials"])
         _check_rows(f"nested({self.bits:g}) with cells of {bits} bits", len(z), bits)
         n_bytes = max(1, round(z.shape[1] * self.bits / 8))
-        basis, cells, factor, trials = fit_nested(z, n_bytes, bits, queries, rng)
+        basis, cells, factor, trials = fit_nested(z, n_bytes, bits, queries, rng, trials)
         notes = {"trials": [asdict(trial) for trial in trials]}
         return CellCoder(self, basis, cells, factor, notes)
 

@@ -97,16 +97,27 @@ def decode(levels: Sequence[Level], codes: Sequence[LevelCodes], level: int) -> 
 
 
 def fit(
-    recipe: Spec, rows: Floats, queries: Floats | None, metric: str, seed: int
+    recipe: Spec,
+    rows: Floats,
+    queries: Floats | None,
+    metric: str,
+    seed: int,
+    *,
+    like: Sequence[Level] | None = None,
 ) -> tuple[Level, ...]:
-    """Fit the levels on prepared rows (n, dim), a residual one on what the others leave."""
+    """Fit the levels on prepared rows (n, dim), a residual one on what the others leave.
+
+    ``like`` are levels of the same recipe fitted on other rows: their choices are taken over.
+    """
     # Every level draws from its own stream: adding a level leaves the others as they are.
     seeds = np.random.SeedSequence(seed).spawn(len(recipe.levels))
     levels: list[Level] = []
     decoded = np.zeros_like(rows[:0])
     for i, (spec, stream) in enumerate(zip(recipe.levels, seeds, strict=True)):
         x = rows - decoded if spec.residual else rows
-        level = Level.fit(spec, x, metric, Context(np.random.default_rng(stream), queries))
+        coder = None if like is None else like[i].coder
+        context = Context(np.random.default_rng(stream), queries, coder)
+        level = Level.fit(spec, x, metric, context)
         levels.append(level)
         if i + 1 < len(recipe.levels) and recipe.levels[i + 1].residual:
             own = level.decode(level.encode(x)[0])

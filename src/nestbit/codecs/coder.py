@@ -79,6 +79,12 @@ class Coder:
         """Calibrate on rows (n, dim); sample queries (m, dim) help the coders that use them."""
         return self.default(z.shape[1])
 
+    def fit_like(
+        self, like: FittedCoder | None, z: Floats, queries: Floats | None, rng: np.random.Generator
+    ) -> FittedCoder:
+        """Calibrate with the choices of a coder fitted on other rows, where there are choices."""
+        return self.fit(z, queries, rng)
+
     def restore(
         self, dim: int, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]
     ) -> FittedCoder:

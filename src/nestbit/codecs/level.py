@@ -51,7 +51,7 @@ class Level:
             ops.append(op)
         # A data-free level is given no rows: its coder keeps its defaults.
         if len(x):
-            coder = spec.coder.fit(x, context.queries, context.rng)
+            coder = spec.coder.fit_like(context.like, x, context.queries, context.rng)
         else:
             coder = spec.coder.default(x.shape[1])
         return cls(fold_ops(ops), coder, _metric_of(spec, metric), dim, spec.residual)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit.codecs.allocation import Ranges, even_cells, water_filling
@@ -19,13 +20,13 @@ from nestbit.codecs.training import improve, rotate, train_cells, unbiased
 
 FACTOR_BYTES = 2
 
-_TRIAL_ROWS = 5000
+_TRIAL_ROWS = 4000
 _TRIAL_QUERIES = 250
 _TRIAL_ITERATIONS = 4
-_TRIAL_ROUNDS = 3
+_TRIAL_ROUNDS = 2
 _FINALISTS = 2
 _TRAIN_ROWS = 25_000
-_ROTATED_ROWS = 10_000
+_ROTATED_ROWS = 8_000
 _ROUNDS = 6
 _TRAIN_ITERATIONS = 6
 _K = 10
@@ -33,7 +34,8 @@ _EXPONENTS = (1.0, 0.7)
 # Real queries resemble their rows less than held-out rows do, and gain less from exact lengths.
 _FACTOR_HANDICAP = 0.01
 
-FactorKind = Literal["direction", "length", "none"]
+FactorKind = Literal["length", "none"]
+FACTORS: tuple[FactorKind, ...] = ("length", "none")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Trial:
 
     basis: str
     exponent: float | None
-    factor: str
+    factor: FactorKind
     rounds: int
     recall: float
     recall_100: float
@@ -109,27 +111,49 @@ class Fitted:
 
 
 def fit_nested(
-    x: Floats, n_bytes: int, bits: int, queries: Floats | None, rng: np.random.Generator
+    x: Floats,
+    n_bytes: int,
+    bits: int,
+    queries: Floats | None,
+    rng: np.random.Generator,
+    trials: tuple[Trial, ...] | None = None,
 ) -> tuple[Basis, Cells, RowFactor, tuple[Trial, ...]]:
     """Compare the candidates on held-out rows, train the best one on all rows given.
 
-    ``n_bytes`` are for cells of ``bits`` in a row that has a factor besides.
+    ``n_bytes`` are for cells of ``bits`` in a row that has a factor besides. Given ``trials``
+    are those of an earlier fit, whose best is trained without comparing again.
     """
     shuffled = rng.permutation(len(x))
+    if trials is None:
+        best, trials = _compare(x, shuffled, n_bytes, bits, queries, rng)
+    else:
+        won = max((trial for trial in trials if trial.rounds), key=lambda trial: trial.worth)
+        (spectrum,) = spectra(x, queries, rng, won.basis)
+        best = Candidate(spectrum, won.exponent, won.factor)
+    fitted = _train(best, n_bytes, bits, x[np.sort(shuffled[:_TRAIN_ROWS])], _ROUNDS)
+    return fitted.basis(), fitted.cells, fitted.factor, trials
+
+
+def _compare(
+    x: Floats,
+    shuffled: NDArray[np.int64],
+    n_bytes: int,
+    bits: int,
+    queries: Floats | None,
+    rng: np.random.Generator,
+) -> tuple[Candidate, tuple[Trial, ...]]:
+    """The best candidate: short trials of all, then full ones of the best of two bases."""
     held = shuffled[: min(_TRIAL_QUERIES, len(x) // 5)]
     rest = shuffled[len(held) :]
     asked = x[held] if queries is None else queries[:_TRIAL_QUERIES]
     known = x[rest[:_TRIAL_ROWS]]
     # Of a large collection most rows are not trained on: then others than these are ranked.
     ranked = x[rest[_TRIAL_ROWS : 2 * _TRIAL_ROWS]] if len(rest) >= 2 * _TRIAL_ROWS else known
-    first_choices = [
-        Candidate(spectrum, exponent, "length")
-        for spectrum in spectra(x[np.sort(rest)], queries, rng)
-        for exponent in ((None,) if spectrum.even else _EXPONENTS)
-    ]
     tried = [
         (_try(candidate, n_bytes, bits, known, ranked, asked, 0), candidate)
-        for candidate in first_choices
+        for spectrum in spectra(x[np.sort(rest)], queries, rng)
+        for exponent in ((None,) if spectrum.even else _EXPONENTS)
+        for candidate in (Candidate(spectrum, exponent, "length"),)
     ]
     tried.sort(key=lambda one: -one[0].worth)
     # Of every basis its best exponent: two exponents of one basis differ little.
@@ -138,17 +162,14 @@ def fit_nested(
     finals = [
         Candidate(by_basis[name].spectrum, by_basis[name].exponent, factor)
         for name in [*order][:_FINALISTS]
-        for factor in ("length", "none")
+        for factor in FACTORS
     ]
     finished = [
         (_try(candidate, n_bytes, bits, known, ranked, asked, _TRIAL_ROUNDS), candidate)
         for candidate in finals
     ]
     _, best = max(finished, key=lambda one: one[0].worth)
-    train = x[np.sort(shuffled[:_TRAIN_ROWS])]
-    fitted = _train(best, n_bytes, bits, train, _ROUNDS)
-    trials = tuple(trial for trial, _ in (*tried, *finished))
-    return fitted.basis(), fitted.cells, fitted.factor, trials
+    return best, tuple(trial for trial, _ in (*tried, *finished))
 
 
 def _train(candidate: Candidate, n_bytes: int, bits: int, rows: Floats, rounds: int) -> Fitted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +62,10 @@ class Spectrum:
         )
 
 
-def spectra(x: Floats, queries: Floats | None, rng: np.random.Generator) -> list[Spectrum]:
-    """The spectra to compare: PCA, weighted PCA, a random rotation with even bits.
+def spectra(
+    x: Floats, queries: Floats | None, rng: np.random.Generator, only: str | None = None
+) -> list[Spectrum]:
+    """The spectra to compare, or one of them: PCA, weighted PCA, a random rotation of even bits.
 
     The weighting is Σq^½ with Σq the second moment of at least 32 sample queries. Without them
     two guesses compete: Σ^¼ with Σ the rows' own second moment, halfway between all directions
@@ -71,20 +74,32 @@ def spectra(x: Floats, queries: Floats | None, rng: np.random.Generator) -> list
     """
     mean, axes, variances = principal_axes(x)
     dim = x.shape[1]
-    found = [Spectrum("pca", mean, axes, variances)]
+    found: dict[str, Callable[[], Spectrum]] = {
+        "pca": lambda: Spectrum("pca", mean, axes, variances)
+    }
     if queries is not None and len(queries) >= _ENOUGH_QUERIES:
-        asked = (queries.T @ queries).astype(np.float64) / len(queries)
-        found.append(_weighted("query-weighted pca", x, mean, asked, 0.5, 1.0, 0))
+        asked = queries
+        found["query-weighted pca"] = lambda: _weighted(
+            "query-weighted pca", x, mean, _second_moment(asked), 0.5, 1.0, 0
+        )
     else:
-        own = (x.T @ x).astype(np.float64) / len(x)
-        found.append(_weighted("row-weighted pca", x, mean, own, 0.25, _RIDGE, _HANDICAP))
         guess = np.outer(mean, mean).astype(np.float64)
         guess += np.eye(dim) * float(variances.sum()) / dim
-        found.append(_weighted("mean-weighted pca", x, mean, guess, 0.5, 1.0, _HANDICAP))
+        found["row-weighted pca"] = lambda: _weighted(
+            "row-weighted pca", x, mean, _second_moment(x), 0.25, _RIDGE, _HANDICAP
+        )
+        found["mean-weighted pca"] = lambda: _weighted(
+            "mean-weighted pca", x, mean, guess, 0.5, 1.0, _HANDICAP
+        )
     rotation = random_rotation(dim, rng)
     even = np.full(dim, variances.mean(), np.float32)
-    found.append(Spectrum("rotation", mean, rotation, even))
-    return found
+    found["rotation"] = lambda: Spectrum("rotation", mean, rotation, even)
+    return [make() for name, make in found.items() if only in (None, name)]
+
+
+def _second_moment(x: Floats) -> Matrix:
+    moment: Matrix = (x.T @ x).astype(np.float64) / len(x)
+    return moment
 
 
 def _weighted(

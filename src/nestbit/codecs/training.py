@@ -51,9 +51,11 @@ def rotate(cells: Cells, y: Floats, axes: Floats, rounds: int) -> tuple[Floats, 
     the non-parametric form of Ge et al., Optimized Product Quantization, 2013). ``y`` (n, dim)
     are centred rows; axes may be fewer than dimensions.
     """
+    z = y @ axes
     for _ in range(rounds):
-        axes = _polar(y.T @ cells.decode(cells.encode(y @ axes)[0], axes.shape[1]))
-        cells = improve(cells, y @ axes, 2)
+        axes = _polar(y.T @ cells.decode(cells.encode(z)[0], axes.shape[1]))
+        z = y @ axes
+        cells = improve(cells, z, 2)
     return axes, cells
 
 

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nestbit._arrays import Floats
+from nestbit.codecs.coder import FittedCoder
 from nestbit.codecs.ops import Affine, Op, Truncation, UnitLength
 from nestbit.errors import InputError, SpecError
 
@@ -20,11 +21,13 @@ from nestbit.errors import InputError, SpecError
 class Context:
     """What a fit may use beside the rows: a seeded generator, and sample queries if given.
 
-    ``queries`` (m, d) pass through the same stages as the rows.
+    ``queries`` (m, d) pass through the same stages as the rows. ``like`` is a coder of the same
+    recipe, fitted on other rows of the collection, whose choices need not be made again.
     """
 
     rng: np.random.Generator
     queries: Floats | None = None
+    like: FittedCoder | None = None
 
 
 class Transform:
