@@ -13,7 +13,7 @@ from nestbit.codecs.cell_coder import Basis
 from nestbit.codecs.transforms import principal_axes, random_rotation
 
 _ENOUGH_QUERIES = 32
-_HANDICAP = 0.02
+_HANDICAP = 0.05
 # Share of the identity in a weighting: directions that the sample leaves out are asked about too.
 _RIDGE = 0.01
 
