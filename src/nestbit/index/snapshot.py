@@ -1,0 +1,149 @@
+"""A snapshot: one generation of an index, as a set of open segments."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit.codecs import Codec
+from nestbit.errors import FileFormatError
+from nestbit.index.catalog import (
+    Catalog,
+    State,
+    check_catalog,
+    read_codecs,
+    read_segments,
+    read_state,
+)
+from nestbit.index.segment import DIRECTORY, Rows, Segment
+
+# Segments in the float32 of their rows, from before the codec was fitted, have this codec.
+FLOAT_CODEC = 0
+# A file named by the catalog may vanish in a compaction before it is opened; then the catalog has
+# a newer state. So many compactions cannot end within one opening.
+_ATTEMPTS = 20
+_MASKS_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Segments in the order of their rows, their codecs, and the sorted numbers of dead rows."""
+
+    directory: Path
+    state: State
+    files: Mapping[int, str]
+    codecs: Mapping[int, Codec]
+    segments: tuple[Segment, ...]
+    dead: Rows
+    _masks: dict[str, Rows] = field(default_factory=dict)
+    _masks_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def generation(self) -> int:
+        """Number of the change that made this snapshot."""
+        return self.state.generation
+
+    @property
+    def last_row(self) -> int:
+        """Rows beyond this one are of later changes."""
+        return self.state.next_row - 1
+
+    @property
+    def codec(self) -> Codec | None:
+        """The codec in use; None until it is fitted."""
+        number = max(self.codecs, default=FLOAT_CODEC)
+        return None if number == FLOAT_CODEC else self.codecs[number]
+
+    def codec_path(self, number: int) -> Path | None:
+        """The file of a codec; the float32 of waiting rows has none."""
+        return self.directory / self.files[number] if number in self.files else None
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Place of each segment's first row among all rows, and their number at the end."""
+        return np.cumsum([0, *map(len, self.segments)])
+
+    def row_numbers(self, places: Rows) -> Rows:
+        """Row numbers of places among all rows."""
+        rows = np.empty(places.shape, np.int64)
+        owner = np.searchsorted(self.offsets, places, side="right") - 1
+        for s in np.unique(owner):
+            mine = owner == s
+            rows[mine] = self.segments[s].row_numbers(places[mine] - self.offsets[s])
+        return rows
+
+    def cached(self, key: str) -> Rows | None:
+        """Rows kept for a filter."""
+        with self._masks_lock:
+            return self._masks.get(key)
+
+    def keep(self, key: str, rows: Rows) -> None:
+        """Keep the rows of a filter, in place of the oldest ones."""
+        with self._masks_lock:
+            self._masks[key] = rows
+            while len(self._masks) > _MASKS_KEPT:
+                self._masks.pop(next(iter(self._masks)))
+
+
+def load_snapshot(
+    directory: Path, catalog: Catalog, pinned: bool, previous: Snapshot | None = None
+) -> Snapshot:
+    """The newest snapshot; what ``previous`` has open and unchanged is taken from it.
+
+    Raises `FileFormatError` for a missing, truncated, altered or foreign file.
+    """
+    for _ in range(_ATTEMPTS):
+        with catalog.read() as connection:
+            state = read_state(connection)
+            if previous is not None and previous.generation == state.generation:
+                return previous
+            check_catalog(connection, catalog.path)
+            entries, files = read_segments(connection), read_codecs(connection)
+            dead = _dead_rows(connection, state, previous)
+        try:
+            codecs = _codecs(directory, files, state, previous)
+            open_ones = {} if previous is None else {s.entry: s for s in previous.segments}
+            segments = tuple(
+                open_ones.get(entry) or Segment(directory, entry, codecs[entry.codec], pinned)
+                for entry in entries
+            )
+        except FileNotFoundError as error:
+            with catalog.read() as connection:
+                if read_state(connection).generation != state.generation:
+                    continue
+            raise FileFormatError(
+                f"{error.filename} is missing; restore the index from a copy"
+            ) from error
+        except KeyError as error:
+            raise FileFormatError(f"{catalog.path} lacks the codec {error}") from error
+        return Snapshot(directory, state, files, codecs, segments, dead)
+    raise FileFormatError(f"{directory / DIRECTORY} loses files faster than they can be opened")
+
+
+def _dead_rows(connection: Any, state: State, previous: Snapshot | None) -> Rows:
+    query, since = "SELECT row FROM rows WHERE deleted IS NOT NULL AND deleted > ?", -1
+    if previous is not None and previous.state.horizon == state.horizon:
+        since = previous.generation
+    found = np.fromiter((row for (row,) in connection.execute(query, (since,))), np.int64)
+    if previous is not None and since >= 0:
+        found = np.concatenate([previous.dead, found])
+    return np.sort(found)
+
+
+def _codecs(
+    directory: Path, files: Mapping[int, str], state: State, previous: Snapshot | None
+) -> dict[int, Codec]:
+    codecs = {} if previous is None else dict(previous.codecs)
+    if state.dim is not None and FLOAT_CODEC not in codecs:
+        codecs[FLOAT_CODEC] = Codec("float32", metric=state.metric, dim=state.dim)
+    for number, file in files.items():
+        if number not in codecs:
+            codecs[number] = Codec.load(directory / file)
+    return codecs
