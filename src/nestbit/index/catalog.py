@@ -194,7 +194,8 @@ class Catalog:
             connection.close()
             # In a directory that cannot be written, SQLite cannot make the log's shared memory.
             # Without a log the file is complete, and nobody here could change it.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            denied = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
+            if not denied or os.access(self.path.parent, os.W_OK):
                 raise
             if self._log_size():
                 raise InputError(

@@ -96,7 +96,8 @@ class Writer:
                 change.add_segment(segment.write(_encoded(codec, x)))
                 change.set(next_row=first + len(x), live=live, id_kind=kind, dim=x.shape[1])
         except BaseException:
-            self._discard(made)
+            with suppress(Exception):  # else the next writer does it
+                self._discard(made)
             raise
 
     def delete(self, snapshot: Snapshot, ids: Iterable[Any]) -> int:
@@ -166,20 +167,26 @@ class Writer:
     def _sweep(self) -> None:
         """Remove the files of changes that were never acknowledged."""
         found = [*(self._directory / DIRECTORY).iterdir(), *self._directory.glob("*codec-*")]
-        self._remove_unnamed(found)
-
-    def _discard(self, made: Sequence[Path]) -> None:
-        # What interrupts a change may come just after its commit: only the catalog knows.
-        with suppress(Exception):
-            self._remove_unnamed(made)
-
-    def _remove_unnamed(self, paths: Iterable[Path]) -> None:
         with self._catalog.read() as connection:
-            named = {entry.file for entry in read_segments(connection)}
-            named |= set(read_codecs(connection).values())
+            named = _named_files(connection)
+        self._discard([path for path in found if path.name not in named])
+
+    def _discard(self, paths: Sequence[Path]) -> None:
+        """Remove those of the files that the catalog does not name."""
+        if not paths:
+            return
+        # A commit whose sync failed is told as undone, yet its log would still be replayed after
+        # a crash. Another commit takes its place in the log: only then what it named can go.
+        with self._catalog.write() as change:
+            named = _named_files(change.connection)
         for path in paths:
             if path.name not in named:
                 path.unlink(missing_ok=True)
+
+
+def _named_files(connection: sqlite3.Connection) -> set[str]:
+    segments = {entry.file for entry in read_segments(connection)}
+    return segments | set(read_codecs(connection).values())
 
 
 def _bury(change: Change, ids: Sequence[Id]) -> int:
