@@ -32,7 +32,9 @@ _BUSY_SECONDS = 30.0
 
 _SCHEMA = """
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE codecs (codec INTEGER PRIMARY KEY, file TEXT NOT NULL);
+CREATE TABLE codecs (
+    codec INTEGER PRIMARY KEY, file TEXT NOT NULL, header_crc32 INTEGER NOT NULL
+);
 CREATE TABLE segments (
     file TEXT PRIMARY KEY, codec INTEGER NOT NULL, first_row INTEGER NOT NULL,
     last_row INTEGER NOT NULL, n INTEGER NOT NULL, nbytes INTEGER NOT NULL,
@@ -82,6 +84,14 @@ class SegmentEntry:
     header_crc32: int
 
 
+@dataclass(frozen=True)
+class CodecEntry:
+    """What the catalog knows of a codec's file."""
+
+    file: str
+    header_crc32: int
+
+
 class Change:
     """A transaction under way: the connection, the new generation, and the state to be stored."""
 
@@ -100,6 +110,11 @@ class Change:
         self.connection.execute(
             "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)", tuple(vars(entry).values())
         )
+
+    def add_codec(self, number: int, entry: CodecEntry) -> None:
+        """Make a codec the one in use."""
+        values = (number, *vars(entry).values())
+        self.connection.execute("INSERT INTO codecs VALUES (?, ?, ?)", values)
 
     def finish(self) -> None:
         """Store the state and the checksum of the small tables."""
@@ -229,7 +244,7 @@ class Catalog:
         return stat.st_mtime_ns, stat.st_size
 
 
-def create_catalog(path: Path, state: State, codec_file: str | None) -> None:
+def create_catalog(path: Path, state: State, codec: CodecEntry | None) -> None:
     """Make a new catalog with the given options, and a codec if there is one, and close it."""
     with named_errors(path):
         connection = _connect(f"file:{quote(str(path))}?mode=rwc")
@@ -244,9 +259,10 @@ def create_catalog(path: Path, state: State, codec_file: str | None) -> None:
             values = vars(state) | {"fields": json.dumps(state.fields)}
             connection.execute("BEGIN")
             connection.executemany("INSERT INTO state VALUES (?, ?)", values.items())
-            if codec_file is not None:
-                connection.execute("INSERT INTO codecs VALUES (1, ?)", (codec_file,))
-            Change(connection).finish()
+            change = Change(connection)
+            if codec is not None:
+                change.add_codec(1, codec)
+            change.finish()
             connection.execute("COMMIT")
         finally:
             connection.close()
@@ -282,9 +298,16 @@ def read_segments(connection: sqlite3.Connection) -> list[SegmentEntry]:
     return [SegmentEntry(*row) for row in rows]
 
 
-def read_codecs(connection: sqlite3.Connection) -> dict[int, str]:
-    """Files of the codecs by number; the newest is the one in use."""
-    return dict(connection.execute("SELECT codec, file FROM codecs ORDER BY codec"))
+def read_codecs(connection: sqlite3.Connection) -> dict[int, CodecEntry]:
+    """The codecs by number; the newest is the one in use."""
+    rows = connection.execute("SELECT * FROM codecs ORDER BY codec")
+    return {number: CodecEntry(*entry) for number, *entry in rows}
+
+
+def read_generation(connection: sqlite3.Connection) -> int:
+    """Number of the last change."""
+    row = connection.execute("SELECT value FROM state WHERE key = 'generation'").fetchone()
+    return -1 if row is None else int(row[0])
 
 
 def field_sql(field: str) -> str:
@@ -337,4 +360,4 @@ def _checksum(connection: sqlite3.Connection) -> int:
         connection.execute("SELECT * FROM codecs ORDER BY codec").fetchall(),
         connection.execute("SELECT * FROM segments ORDER BY file").fetchall(),
     ]
-    return zlib.crc32(json.dumps(tables).encode())
+    return zlib.crc32(repr(tables).encode())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from nestbit.codecs import Codec
 from nestbit.errors import FileFormatError
 from nestbit.index.catalog import Catalog, check_catalog
+from nestbit.index.codec_file import load_codec
 from nestbit.index.records import attachment_crc32
 from nestbit.index.snapshot import Snapshot
 
@@ -31,12 +31,11 @@ def check_index(catalog: Catalog, snapshot: Snapshot, progress: Callable[[int], 
     for segment in snapshot.segments:
         try:
             segment.verify(progress)
-        except FileFormatError as error:
+        except (FileFormatError, OSError) as error:
             faults.append(str(error))
-    for number in snapshot.codecs:
+    for entry in snapshot.files.values():
         try:
-            if path := snapshot.codec_path(number):
-                Codec.load(path)
+            load_codec(snapshot.directory, entry)
         except (FileFormatError, OSError) as error:
             faults.append(str(error))
     if faults:

@@ -10,6 +10,7 @@ from nestbit._atomic import atomic_directory
 from nestbit.codecs import Codec
 from nestbit.errors import InputError
 from nestbit.index.catalog import NAME, State, create_catalog, field_sql
+from nestbit.index.codec_file import codec_path, save_codec
 from nestbit.index.index import Index, Pin
 from nestbit.index.segment import DIRECTORY
 
@@ -64,8 +65,6 @@ def create(
     )
     with atomic_directory(path) as directory:
         (directory / DIRECTORY).mkdir()
-        file = "codec-1.safetensors" if codec.fitted else None
-        if file is not None:
-            codec.save(directory / file)
-        create_catalog(directory / NAME, state, file)
+        entry = save_codec(codec, codec_path(directory, 1)) if codec.fitted else None
+        create_catalog(directory / NAME, state, entry)
     return Index(Path(os.path.realpath(path)), pin=pin)

@@ -16,12 +16,15 @@ from nestbit.codecs import Codec
 from nestbit.errors import FileFormatError
 from nestbit.index.catalog import (
     Catalog,
+    CodecEntry,
     State,
     check_catalog,
     read_codecs,
+    read_generation,
     read_segments,
     read_state,
 )
+from nestbit.index.codec_file import load_codec
 from nestbit.index.segment import DIRECTORY, Rows, Segment
 
 # Segments in the float32 of their rows, from before the codec was fitted, have this codec.
@@ -38,7 +41,7 @@ class Snapshot:
 
     directory: Path
     state: State
-    files: Mapping[int, str]
+    files: Mapping[int, CodecEntry]
     codecs: Mapping[int, Codec]
     segments: tuple[Segment, ...]
     dead: Rows
@@ -60,10 +63,6 @@ class Snapshot:
         """The codec in use; None until it is fitted."""
         number = max(self.codecs, default=FLOAT_CODEC)
         return None if number == FLOAT_CODEC else self.codecs[number]
-
-    def codec_path(self, number: int) -> Path | None:
-        """The file of a codec; the float32 of waiting rows has none."""
-        return self.directory / self.files[number] if number in self.files else None
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -101,10 +100,10 @@ def load_snapshot(
     """
     for _ in range(_ATTEMPTS):
         with catalog.read() as connection:
-            state = read_state(connection)
-            if previous is not None and previous.generation == state.generation:
+            if previous is not None and previous.generation == read_generation(connection):
                 return previous
             check_catalog(connection, catalog.path)
+            state = read_state(connection)
             entries, files = read_segments(connection), read_codecs(connection)
             dead = _dead_rows(connection, state, previous)
         try:
@@ -116,7 +115,7 @@ def load_snapshot(
             )
         except FileNotFoundError as error:
             with catalog.read() as connection:
-                if read_state(connection).generation != state.generation:
+                if read_generation(connection) != state.generation:
                     continue
             raise FileFormatError(
                 f"{error.filename} is missing; restore the index from a copy"
@@ -138,12 +137,12 @@ def _dead_rows(connection: Any, state: State, previous: Snapshot | None) -> Rows
 
 
 def _codecs(
-    directory: Path, files: Mapping[int, str], state: State, previous: Snapshot | None
+    directory: Path, files: Mapping[int, CodecEntry], state: State, previous: Snapshot | None
 ) -> dict[int, Codec]:
     codecs = {} if previous is None else dict(previous.codecs)
     if state.dim is not None and FLOAT_CODEC not in codecs:
         codecs[FLOAT_CODEC] = Codec("float32", metric=state.metric, dim=state.dim)
-    for number, file in files.items():
+    for number, entry in files.items():
         if number not in codecs:
-            codecs[number] = Codec.load(directory / file)
+            codecs[number] = load_codec(directory, entry)
     return codecs

@@ -23,6 +23,7 @@ from nestbit._arrays import Floats, as_embeddings
 from nestbit.codecs import DEFAULT_SAMPLE, Codec, Codes
 from nestbit.errors import InputError
 from nestbit.index.catalog import Catalog, Change, SegmentEntry, read_codecs, read_segments
+from nestbit.index.codec_file import codec_path, save_codec
 from nestbit.index.lock import WriterLock
 from nestbit.index.lookup import embeddings_of
 from nestbit.index.records import Id, as_ids, attachments
@@ -146,10 +147,8 @@ class Writer:
                 return FLOAT_CODEC, Codec("float32", metric=state.metric, dim=dim)
             codec.fit(self._sample(snapshot, x, state.seed))
         number = max(read_codecs(change.connection), default=FLOAT_CODEC) + 1
-        path = self._directory / f"codec-{number}.safetensors"
-        made.append(path)
-        codec.save(path)
-        change.connection.execute("INSERT INTO codecs VALUES (?, ?)", (number, path.name))
+        made.append(codec_path(self._directory, number))
+        change.add_codec(number, save_codec(codec, made[-1]))
         return number, codec
 
     def _sample(self, snapshot: Snapshot, x: NDArray[Any], seed: int) -> Floats:
@@ -186,7 +185,7 @@ class Writer:
 
 def _named_files(connection: sqlite3.Connection) -> set[str]:
     segments = {entry.file for entry in read_segments(connection)}
-    return segments | set(read_codecs(connection).values())
+    return segments | {entry.file for entry in read_codecs(connection).values()}
 
 
 def _bury(change: Change, ids: Sequence[Id]) -> int:
