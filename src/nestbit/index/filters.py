@@ -77,7 +77,8 @@ def _one_of(field: str, values: Any) -> Sql:
     items = _items(field, "in", values)
     scalars = [_scalar(field, value) for value in items if value is not None]
     # One parameter, however long the list is.
-    listed = f"({field_sql(field)} IN (SELECT value FROM json_each(?))) IS TRUE"
+    sql = field_sql(field)
+    listed = f"({sql} IN (SELECT value FROM json_each(?)) AND {sql} IS NOT NULL)"
     if len(scalars) < len(items):
         listed = f"({listed} OR {_equal(field, None)[0]})"
     try:
