@@ -104,6 +104,11 @@ class Index:
         return self._snapshot.state.model
 
     @property
+    def id_kind(self) -> str | None:
+        """Type of the ids, ``int`` or ``str``; None before the first rows."""
+        return self._snapshot.state.id_kind
+
+    @property
     def codec(self) -> Codec | None:
         """The fitted codec; None while rows wait as float32 for enough to learn from."""
         return self._snapshot.codec
@@ -228,6 +233,19 @@ class Index:
                     break
         if wait:
             self._finish_merging()
+
+    def fit(self) -> None:
+        """Fit the codec now, on the rows that wait as float32, however few; then encode them.
+
+        Without it the codec is fitted by the change that brings enough rows. Nothing happens where
+        it is fitted. Raises `InputError` where there are no rows, or too few for the spec.
+        """
+        with self._lock:
+            writer = self._writing()
+            if self._snapshot.codec is None:
+                writer.fit(self._snapshot)
+                self._reload()
+        self.compact()
 
     def stats(self) -> Stats:
         """The index in numbers."""

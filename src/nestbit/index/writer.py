@@ -12,7 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from nestbit._arrays import Floats, as_embeddings
 from nestbit.codecs import DEFAULT_SAMPLE, Codec, Codes
 from nestbit.errors import InputError
-from nestbit.index.catalog import Catalog, Change, SegmentEntry, read_codecs, read_segments
+from nestbit.index.catalog import Catalog, Change, SegmentEntry, State, read_codecs, read_segments
 from nestbit.index.codec_file import codec_path, save_codec
 from nestbit.index.lock import WriterLock
 from nestbit.index.lookup import embeddings_of
@@ -82,24 +82,19 @@ class Writer:
         if not len(x):
             return
         made: list[Path] = []
-        try:
-            with self._catalog.write() as change:
-                live = change.state.live + len(x)
-                if replace:
-                    live -= _bury(change, listed)
-                first = change.state.next_row
-                rows = np.arange(first, first + len(x))
-                entries = zip(rows.tolist(), listed, attached, strict=True)
-                _insert(change, listed, ((row, i, *more) for row, i, more in entries))
-                number, codec = self._codec(change, snapshot, x, made)
-                segment = SegmentWriter(self._directory, codec, number, rows)
-                made.append(segment.path)
-                change.add_segment(segment.write(_encoded(codec, x)))
-                change.set(next_row=first + len(x), live=live, id_kind=kind, dim=x.shape[1])
-        except BaseException:
-            with suppress(Exception):  # else the next writer does it
-                self._discard(made)
-            raise
+        with self._undone(made), self._catalog.write() as change:
+            live = change.state.live + len(x)
+            if replace:
+                live -= _bury(change, listed)
+            first = change.state.next_row
+            rows = np.arange(first, first + len(x))
+            entries = zip(rows.tolist(), listed, attached, strict=True)
+            _insert(change, listed, ((row, i, *more) for row, i, more in entries))
+            number, codec = self._codec(change, snapshot, x, made)
+            segment = SegmentWriter(self._directory, codec, number, rows)
+            made.append(segment.path)
+            change.add_segment(segment.write(_encoded(codec, x)))
+            change.set(next_row=first + len(x), live=live, id_kind=kind, dim=x.shape[1])
 
     def delete(self, snapshot: Snapshot, ids: Iterable[Any]) -> int:
         """Delete rows by id and return how many there were."""
@@ -131,6 +126,17 @@ class Writer:
             # A reader that has it open keeps it until it lets go.
             (self._directory / DIRECTORY / entry.file).unlink(missing_ok=True)
 
+    def fit(self, snapshot: Snapshot) -> None:
+        """Fit the codec on the rows that wait, however few they are."""
+        if not snapshot.state.live:
+            raise InputError("the index has no rows to fit its codec on; add some first")
+        made: list[Path] = []
+        with self._undone(made), self._catalog.write() as change:
+            codec = _recipe(change.state, snapshot.state.dim)
+            if not codec.fitted:
+                codec.fit(self._sample(snapshot, None, change.state.seed))
+            self._install(change, codec, made)
+
     def _codec(
         self, change: Change, snapshot: Snapshot, x: NDArray[Any], made: list[Path]
     ) -> tuple[int, Codec]:
@@ -138,7 +144,7 @@ class Writer:
         if snapshot.codec is not None:
             return max(snapshot.codecs), snapshot.codec
         state, dim = change.state, x.shape[1]
-        codec = Codec(state.spec, metric=state.metric, dim=dim, model=state.model, seed=state.seed)
+        codec = _recipe(state, dim)
         if not codec.fitted:
             needed = state.fit_rows
             if needed is None:
@@ -146,18 +152,23 @@ class Writer:
             if state.live + len(x) < needed:
                 return FLOAT_CODEC, Codec("float32", metric=state.metric, dim=dim)
             codec.fit(self._sample(snapshot, x, state.seed))
+        return self._install(change, codec, made), codec
+
+    def _install(self, change: Change, codec: Codec, made: list[Path]) -> int:
         number = max(read_codecs(change.connection), default=FLOAT_CODEC) + 1
         made.append(codec_path(self._directory, number))
         change.add_codec(number, save_codec(codec, made[-1]))
-        return number, codec
+        return number
 
-    def _sample(self, snapshot: Snapshot, x: NDArray[Any], seed: int) -> Floats:
+    def _sample(self, snapshot: Snapshot, x: NDArray[Any] | None, seed: int) -> Floats:
         """Rows to learn from: those that wait as float32, and random ones of the new rows."""
         waiting = [s.row_numbers(np.arange(len(s))) for s in snapshot.segments]
         rows = np.setdiff1d(np.concatenate([np.empty(0, np.int64), *waiting]), snapshot.dead)
         rng = np.random.default_rng(seed)
         if len(rows) > DEFAULT_SAMPLE:
             rows = np.sort(rng.choice(rows, DEFAULT_SAMPLE, replace=False))
+        if x is None:
+            return embeddings_of(snapshot, rows)
         count = min(len(x), DEFAULT_SAMPLE)
         chosen = np.sort(rng.choice(len(x), count, replace=False))
         fresh = as_embeddings(x[chosen])
@@ -169,6 +180,16 @@ class Writer:
         with self._catalog.read() as connection:
             named = _named_files(connection)
         self._discard([path for path in found if path.name not in named])
+
+    @contextmanager
+    def _undone(self, made: Sequence[Path]) -> Iterator[None]:
+        """Remove the files that a change has made, if an exception ends it."""
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):  # else the next writer does it
+                self._discard(made)
+            raise
 
     def _discard(self, paths: Sequence[Path]) -> None:
         """Remove those of the files that the catalog does not name."""
@@ -186,6 +207,10 @@ class Writer:
 def _named_files(connection: sqlite3.Connection) -> set[str]:
     segments = {entry.file for entry in read_segments(connection)}
     return segments | {entry.file for entry in read_codecs(connection).values()}
+
+
+def _recipe(state: State, dim: int | None) -> Codec:
+    return Codec(state.spec, metric=state.metric, dim=dim, model=state.model, seed=state.seed)
 
 
 def _bury(change: Change, ids: Sequence[Id]) -> int:
