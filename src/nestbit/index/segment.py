@@ -215,20 +215,21 @@ class Segment:
                     )
             begin = 0
             for low, high, end in runs:
-                block = self._pread(tensor.start + low * width, (high + 1 - low) * width)
-                raw[begin:end] = block.reshape(-1, width)[places[begin:end] - low]
+                whole = high + 1 - low == end - begin
+                block = raw[begin:end] if whole else np.empty((high + 1 - low, width), np.uint8)
+                self._pread(tensor.start + low * width, block.reshape(-1).data)
+                if not whole:
+                    raw[begin:end] = block[places[begin:end] - low]
                 begin = end
         return raw.reshape(-1).view(dtype).reshape(len(places), *tensor.shape[1:])
 
-    def _pread(self, start: int, nbytes: int) -> NDArray[np.uint8]:
-        block = np.empty(nbytes, np.uint8)
+    def _pread(self, start: int, into: memoryview) -> None:
         done = 0
-        while done < nbytes:
-            got = os.preadv(self._descriptor, [block.data[done:]], start + done)
+        while done < len(into):
+            got = os.preadv(self._descriptor, [into[done:]], start + done)
             if not got:
                 raise FileFormatError(f"{self.path} was truncated while it was read")
             done += got
-        return block
 
 
 class SegmentWriter:
