@@ -79,16 +79,15 @@ def search_segments(
 
 def _parts(snapshot: Snapshot, passing: Rows | None) -> list[Part]:
     parts = []
-    for segment, offset in zip(snapshot.segments, snapshot.offsets.tolist(), strict=False):
-        if passing is None:
-            hidden = segment.places(snapshot.dead)
-        else:
+    for i, segment in enumerate(snapshot.segments):
+        hidden = snapshot.hidden[i]
+        if passing is not None:
             visible = np.zeros(len(segment), bool)
             visible[segment.places(passing)] = True
             hidden = np.flatnonzero(~visible)
         zeros = np.setdiff1d(segment.zero_rows, hidden, assume_unique=True)
         skip = np.union1d(hidden, zeros) if len(zeros) else hidden
-        parts.append(Part(segment, offset, skip, zeros))
+        parts.append(Part(segment, int(snapshot.offsets[i]), skip, zeros))
     return parts
 
 

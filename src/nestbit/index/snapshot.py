@@ -32,7 +32,8 @@ FLOAT_CODEC = 0
 # A file named by the catalog may vanish in a compaction before it is opened; then the catalog has
 # a newer state. So many compactions cannot end within one opening.
 _ATTEMPTS = 20
-_MASKS_KEPT = 8
+# Rows that passed a filter are kept for its next use, up to so many bytes of them in a snapshot.
+_KEPT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Snapshot:
     codecs: Mapping[int, Codec]
     segments: tuple[Segment, ...]
     dead: Rows
-    _masks: dict[str, Rows] = field(default_factory=dict)
-    _masks_lock: threading.Lock = field(default_factory=threading.Lock)
+    _kept: dict[str, Rows] = field(default_factory=dict)
+    _kept_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def generation(self) -> int:
@@ -65,6 +66,11 @@ class Snapshot:
         return None if number == FLOAT_CODEC else self.codecs[number]
 
     @cached_property
+    def hidden(self) -> tuple[Rows, ...]:
+        """Places of the dead rows in each segment."""
+        return tuple(segment.places(self.dead) for segment in self.segments)
+
+    @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Place of each segment's first row among all rows, and their number at the end."""
         return np.cumsum([0, *map(len, self.segments)])
@@ -80,15 +86,15 @@ class Snapshot:
 
     def cached(self, key: str) -> Rows | None:
         """Rows kept for a filter."""
-        with self._masks_lock:
-            return self._masks.get(key)
+        with self._kept_lock:
+            return self._kept.get(key)
 
     def keep(self, key: str, rows: Rows) -> None:
         """Keep the rows of a filter, in place of the oldest ones."""
-        with self._masks_lock:
-            self._masks[key] = rows
-            while len(self._masks) > _MASKS_KEPT:
-                self._masks.pop(next(iter(self._masks)))
+        with self._kept_lock:
+            self._kept[key] = rows
+            while sum(kept.nbytes for kept in self._kept.values()) > _KEPT_BYTES:
+                self._kept.pop(next(iter(self._kept)))
 
 
 def load_snapshot(
