@@ -193,7 +193,9 @@ class Index:
         """Number of rows, or of those that pass the filter ``where``."""
         if where is None:
             return len(self)
-        return self._at_snapshot(lambda s: len(lookup.passing_rows(self._catalog, s, where)))
+        return self._at_snapshot(
+            lambda s: sum(part.found for part in lookup.passing(self._catalog, s, where))
+        )
 
     def iterate(self, *, embeddings: bool = False, batch: int = 1000) -> Iterator[Record]:
         """All records in the order they were added, read ``batch`` at a time."""
@@ -320,10 +322,8 @@ class Index:
             as_embeddings(q, name="queries", dim=snapshot.state.dim)
         if plan is not None and snapshot.codec is not None:
             plan.check(snapshot.codec)
-        passing = None
-        if where is not None:
-            passing = lookup.passing_rows(self._catalog, snapshot, where)
-        places, scores, reports = search_segments(snapshot, q, k, passing, plan, threads)
+        parts = lookup.passing(self._catalog, snapshot, where)
+        places, scores, reports = search_segments(snapshot, q, k, parts, plan, threads)
         rows = snapshot.row_numbers(places)
         unique, inverse = np.unique(rows, return_inverse=True)
         inverse = inverse.reshape(rows.shape)

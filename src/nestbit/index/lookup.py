@@ -14,6 +14,7 @@ from nestbit._arrays import Floats
 from nestbit.errors import FileFormatError
 from nestbit.index.catalog import Catalog
 from nestbit.index.filters import compile_filter
+from nestbit.index.parts import Part, only
 from nestbit.index.records import Id, Record
 from nestbit.index.segment import Rows
 from nestbit.index.snapshot import Snapshot
@@ -28,18 +29,27 @@ class StaleSnapshotError(Exception):
     """Rows of the snapshot were dropped from the catalog; a newer one must be loaded."""
 
 
-def passing_rows(catalog: Catalog, snapshot: Snapshot, where: Mapping[str, Any]) -> Rows:
-    """Sorted numbers of the rows whose metadata pass the filter ``where``."""
+def passing(
+    catalog: Catalog, snapshot: Snapshot, where: Mapping[str, Any] | None
+) -> tuple[Part, ...]:
+    """The rows whose metadata pass the filter ``where``; all without a filter."""
+    if where is None:
+        return snapshot.parts
     condition, parameters = compile_filter(where)
     key = json.dumps([condition, parameters])
-    rows = snapshot.cached(key)
-    if rows is None:
-        query = f"SELECT row FROM rows WHERE {_VISIBLE} AND {condition}"
-        with _reading(catalog, snapshot) as connection:
-            found = connection.execute(query, (*_moment(snapshot), *parameters))
-            rows = np.sort(np.fromiter((row for (row,) in found), np.int64))
-        snapshot.keep(key, rows)
-    return rows
+    return snapshot.kept(
+        key,
+        lambda: only(snapshot.segments, _passing_rows(catalog, snapshot, condition, parameters)),
+    )
+
+
+def _passing_rows(
+    catalog: Catalog, snapshot: Snapshot, condition: str, parameters: Sequence[Any]
+) -> Rows:
+    query = f"SELECT row FROM rows WHERE {_VISIBLE} AND {condition}"
+    with _reading(catalog, snapshot) as connection:
+        found = connection.execute(query, (*_moment(snapshot), *parameters))
+        return np.sort(np.fromiter((row for (row,) in found), np.int64))
 
 
 def ids_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> list[Id]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nestbit._arrays import Floats
 from nestbit.codecs import Codec, LevelCodes
 from nestbit.codecs.codes import concatenate
-from nestbit.index.segment import Rows, Segment
+from nestbit.index.parts import Part
+from nestbit.index.segment import Rows
 from nestbit.index.snapshot import Snapshot
 from nestbit.kernels.floats import top_k
 from nestbit.search import Plan, Stage, StageReport
@@ -31,38 +31,19 @@ _FEW_ROWS = 4096
 _FEW_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class Part:
-    """A segment in a search: the stages leave out the sorted places in ``skip``.
-
-    These are the rows that are deleted or filtered out, and the all-zero ones, of which those in
-    ``zeros`` may be found.
-    """
-
-    segment: Segment
-    offset: int
-    skip: Rows
-    zeros: Rows
-
-    @property
-    def live(self) -> int:
-        """Rows that the stages may find."""
-        return len(self.segment) - len(self.skip)
-
-
 def search_segments(
     snapshot: Snapshot,
     queries: Floats,
     k: int,
-    passing: Rows | None,
+    parts: Sequence[Part],
     plan: Plan | None,
     threads: int | None,
 ) -> tuple[Rows, Floats, list[StageReport]]:
     """Places and scores (m, min(k, rows found)) of the best rows, and what each stage did.
 
-    ``passing`` are the sorted row numbers that a filter lets through.
+    ``parts`` tell the rows that may be found.
     """
-    parts = [part for part in _parts(snapshot, passing) if part.live or len(part.zeros)]
+    parts = [part for part in parts if part.found]
     places = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)
     reports: list[StageReport] = []
@@ -75,20 +56,6 @@ def search_segments(
         places = np.concatenate([places, found[0]], axis=1)
         scores = np.concatenate([scores, found[1]], axis=1)
     return *top_k(places, scores, k), reports
-
-
-def _parts(snapshot: Snapshot, passing: Rows | None) -> list[Part]:
-    parts = []
-    for i, segment in enumerate(snapshot.segments):
-        hidden = snapshot.hidden[i]
-        if passing is not None:
-            visible = np.zeros(len(segment), bool)
-            visible[segment.places(passing)] = True
-            hidden = np.flatnonzero(~visible)
-        zeros = np.setdiff1d(segment.zero_rows, hidden, assume_unique=True)
-        skip = np.union1d(hidden, zeros) if len(zeros) else hidden
-        parts.append(Part(segment, int(snapshot.offsets[i]), skip, zeros))
-    return parts
 
 
 def _search_group(
@@ -110,7 +77,7 @@ def _search_group(
             keep = min(live, k) if last else stage.keep(k, live)
             began = time.perf_counter()
             if i == 0:
-                rows_read = len(q) * n
+                rows_read = len(q) * live
                 places, scores = _scan(codec, parts, q, keep, stage, threads)
             else:
                 rows_read = places.size
@@ -140,7 +107,7 @@ def _scan(
         if not part.live:
             continue
         found = scorer.scan(
-            part.segment.level(stage.level), min(keep, part.live), skip=part.skip, threads=threads
+            part.segment.level(stage.level), min(keep, part.live), mask=part.mask, threads=threads
         )
         places.append(found[0] + part.offset)
         scores.append(found[1])
@@ -181,10 +148,7 @@ def _exact(
     stage = Stage(len(codec.levels) - 1)
     level = codec.levels[stage.level]
     scorer = level.scorer(q)
-    survivors = np.concatenate(
-        [np.setdiff1d(np.arange(len(p.segment)), p.skip, assume_unique=True) + p.offset
-         for p in parts]
-    )  # fmt: skip
+    survivors = np.concatenate([part.live_places() + part.offset for part in parts])
     places, scores = np.empty((len(q), 0), np.int64), np.empty((len(q), 0), np.float32)
     step = max(1, min(_GATHER_BYTES // level.n_bytes, _STEP_SCORES // max(1, len(q))))
     for start in range(0, len(survivors), step):
@@ -218,5 +182,5 @@ def _report(
     seconds: float,
 ) -> StageReport:
     part = parts[0].segment.level(stage.level)
-    prefixes = codec.levels[stage.level].coder.prefixes
-    return stage_report(stage, part, prefixes, rows_read, rows_kept, seconds)
+    coder = codec.levels[stage.level].coder
+    return stage_report(stage, part, coder, rows_read, rows_kept, seconds)

@@ -84,7 +84,7 @@ class Segment:
             if i not in self._levels:
                 part = self._level(i)
                 if self._pinned and i == 0:
-                    part = self.take(0, np.arange(len(self)))
+                    part = self._in_memory(part)
                 self._levels[i] = part
             return self._levels[i]
 
@@ -182,6 +182,19 @@ class Segment:
         factors = {name: self._mapped(f"level{i}.{name}")[:rows] for name in names}
         layout = self.codec.levels[i].coder.layout
         return LevelCodes(layout, self._mapped(f"level{i}.data")[:rows], factors)
+
+    def _in_memory(self, mapped: LevelCodes) -> LevelCodes:
+        """The coarsest level read from the file: pages of its map would count twice."""
+        data = self._read("level0.data")
+        return LevelCodes(
+            mapped.layout, data, {name: self._read(f"level0.{name}") for name in mapped.factors}
+        )
+
+    def _read(self, name: str) -> NDArray[Any]:
+        tensor = self._header.tensors[name]
+        array = np.empty(tensor.shape, NUMPY_OF[tensor.dtype])
+        self._pread(tensor.start, array.reshape(-1).view(np.uint8).data)
+        return array
 
     def _mapped(self, name: str) -> NDArray[Any]:
         tensor = self._header.tensors[name]

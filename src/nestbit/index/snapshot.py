@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from nestbit.index.catalog import (
     read_state,
 )
 from nestbit.index.codec_file import load_codec
+from nestbit.index.parts import Part, all_but
 from nestbit.index.segment import DIRECTORY, Rows, Segment
 
 # Segments in the float32 of their rows, from before the codec was fitted, have this codec.
@@ -32,8 +33,8 @@ FLOAT_CODEC = 0
 # A file named by the catalog may vanish in a compaction before it is opened; then the catalog has
 # a newer state. So many compactions cannot end within one opening.
 _ATTEMPTS = 20
-# Rows that passed a filter are kept for its next use, up to so many bytes of them in a snapshot.
-_KEPT_BYTES = 64 << 20
+# A filter's rows are kept for its next use, a bit for each row of the index.
+_FILTERS_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Snapshot:
     codecs: Mapping[int, Codec]
     segments: tuple[Segment, ...]
     dead: Rows
-    _kept: dict[str, Rows] = field(default_factory=dict)
+    _kept: dict[str, tuple[Part, ...]] = field(default_factory=dict)
     _kept_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -66,9 +67,9 @@ class Snapshot:
         return None if number == FLOAT_CODEC else self.codecs[number]
 
     @cached_property
-    def hidden(self) -> tuple[Rows, ...]:
-        """Places of the dead rows in each segment."""
-        return tuple(segment.places(self.dead) for segment in self.segments)
+    def parts(self) -> tuple[Part, ...]:
+        """All rows that are alive."""
+        return all_but(self.segments, self.dead)
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -84,17 +85,17 @@ class Snapshot:
             rows[mine] = self.segments[s].row_numbers(places[mine] - self.offsets[s])
         return rows
 
-    def cached(self, key: str) -> Rows | None:
-        """Rows kept for a filter."""
+    def kept(self, key: str, make: Callable[[], tuple[Part, ...]]) -> tuple[Part, ...]:
+        """What ``make`` gives, kept for the next use of a filter in place of the oldest."""
         with self._kept_lock:
-            return self._kept.get(key)
-
-    def keep(self, key: str, rows: Rows) -> None:
-        """Keep the rows of a filter, in place of the oldest ones."""
-        with self._kept_lock:
-            self._kept[key] = rows
-            while sum(kept.nbytes for kept in self._kept.values()) > _KEPT_BYTES:
-                self._kept.pop(next(iter(self._kept)))
+            parts = self._kept.get(key)
+        if parts is None:
+            parts = make()
+            with self._kept_lock:
+                self._kept[key] = parts
+                while len(self._kept) > _FILTERS_KEPT:
+                    self._kept.pop(next(iter(self._kept)))
+        return parts
 
 
 def load_snapshot(
