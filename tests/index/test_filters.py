@@ -20,7 +20,7 @@ ROWS = [
     {},
     None,
 ]
-SCALARS = [1, 2, 2.5, "2", "x", "it's", "ü", True, -1, 10**12]
+SCALARS = [1, 2, 2.5, "2", "x", '["p","q"]', "{}", "it's", "ü", True, -1, 10**12]
 MISSING = object()
 
 

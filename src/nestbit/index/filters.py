@@ -59,16 +59,20 @@ def _equal(field: str, value: Any) -> Sql:
     if value is None:
         return _type(field) + " IS 'null'", []
     # json_extract gives 1 for true: as in Python, True equals 1. IS is never NULL.
-    return f"{field_sql(field)} IS ?", [_scalar(field, value)]
+    # Of a list or an object it gives the JSON text, which no text may equal.
+    scalar = _scalar(field, value)
+    text = f" AND {_type(field)} IS 'text'" if isinstance(scalar, str) else ""
+    return f"({field_sql(field)} IS ?{text})", [scalar]
 
 
 def _ordered(symbol: str) -> Callable[[str, Any], Sql]:
     def compare(field: str, bound: Any) -> Sql:
         value = _scalar(field, bound)
         # SQLite finds any text greater than any number: only like compares with like here.
-        kinds = "('text')" if isinstance(value, str) else "('integer', 'real')"
         sql = field_sql(field)
-        return f"(typeof({sql}) IN {kinds} AND {sql} {symbol} ?)", [value]
+        if isinstance(value, str):
+            return f"({_type(field)} IS 'text' AND {sql} {symbol} ?)", [value]
+        return f"(typeof({sql}) IN ('integer', 'real') AND {sql} {symbol} ?)", [value]
 
     return compare
 
@@ -78,7 +82,8 @@ def _one_of(field: str, values: Any) -> Sql:
     scalars = [_scalar(field, value) for value in items if value is not None]
     # One parameter, however long the list is.
     sql = field_sql(field)
-    listed = f"({sql} IN (SELECT value FROM json_each(?)) AND {sql} IS NOT NULL)"
+    scalar = f"{sql} IS NOT NULL AND {_type(field)} NOT IN ('array', 'object')"
+    listed = f"({sql} IN (SELECT value FROM json_each(?)) AND {scalar})"
     if len(scalars) < len(items):
         listed = f"({listed} OR {_equal(field, None)[0]})"
     try:
