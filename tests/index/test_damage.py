@@ -208,3 +208,28 @@ def test_a_read_only_directory_can_be_read_while_its_owner_writes(sealed, rows):
         index.upsert([10], rows[:1], ["x"], [{"year": 10}])
         done = read_as_nobody(sealed)
         assert done.returncode == 0, done.stderr
+
+
+LEAVE = """
+import os, signal, sys
+import numpy as np, nestbit as nb
+index = nb.open(sys.argv[1])
+index.upsert([10], np.ones((1, 96)), ["x"], [{"year": 10}])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("shared_memory", [True, False])
+def test_a_killed_writer_leaves_a_read_only_directory_that_is_read_or_named(sealed, shared_memory):
+    left = subprocess.run([sys.executable, "-c", LEAVE, str(sealed)], check=False)
+    assert left.returncode == -9
+    assert (sealed / "catalog.sqlite-wal").stat().st_size > 0
+    if not shared_memory:  # a machine that lost its power has none either
+        (sealed / "catalog.sqlite-shm").unlink()
+    seal(sealed)
+    done = read_as_nobody(sealed)
+    if shared_memory:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert "InputError" in done.stderr
+        assert "was not closed by its last writer and cannot be written" in done.stderr

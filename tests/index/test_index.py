@@ -292,6 +292,24 @@ def test_one_handle_writes_and_others_are_told_by_whom(index, tmp_path, rows):
         assert other.delete([1000]) == 1
 
 
+def test_a_forked_process_reads_and_closes_its_copy_of_a_handle(index, rows, queries):
+    index.delete([1999])
+    expected = index.search(queries, documents=True)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            found = index.search(queries, documents=True)
+            index.close()
+            status = int((found.documents != expected.documents).any())
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    index.add([1999], rows[999:1000])
+    assert len(index) == 2000
+    index.check()
+
+
 def test_a_handle_may_be_opened_to_read_only(index, tmp_path):
     index.close()
     other = nb.open(tmp_path / "x.nest", read_only=True)

@@ -30,6 +30,9 @@ FORMAT_VERSION = 1
 # A reader waits only while a crashed writer's log is recovered or a last one removed.
 _BUSY_SECONDS = 30.0
 
+# Connections that came along in a fork, kept so that nothing closes them.
+_OF_PARENTS: list[Any] = []
+
 _SCHEMA = """
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE codecs (
@@ -174,6 +177,7 @@ class Catalog:
     def close(self) -> None:
         """Close every connection; the last one of all processes folds the log into the file."""
         with self._pool_lock:
+            self._forget_parent()
             pool, self._pool = self._pool, []
         with named_errors(self.path):
             for connection in pool:
@@ -192,11 +196,16 @@ class Catalog:
 
     def _borrow(self) -> sqlite3.Connection:
         with self._pool_lock:
-            if self._pid != os.getpid():  # SQLite's connections must not cross a fork
-                self._pool, self._pid = [], os.getpid()
+            self._forget_parent()
             if self._pool:
                 return self._pool.pop()
         return self._reader()
+
+    def _forget_parent(self) -> None:
+        # SQLite's connections must not be used, nor closed, across a fork.
+        if self._pid != os.getpid():
+            _OF_PARENTS.append((self._pool, self._writer))
+            self._pool, self._writer, self._pid = [], None, os.getpid()
 
     def _reader(self) -> sqlite3.Connection:
         if not self.path.is_file():
