@@ -120,6 +120,32 @@ def test_writes_go_on_while_a_compaction_runs(tmp_path, rows, monkeypatch):
         index.check()
 
 
+def test_threads_may_all_write_and_compact(tmp_path, rows):
+    failures = []
+
+    def work(index, number):
+        try:
+            for i in range(6):
+                put(index, rows, range(400 * number + 20 * i, 400 * number + 20 * i + 20))
+                index.delete([400 * number + 20 * i])
+                index.compact(wait=i % 2 == 0)
+        except Exception as error:
+            failures.append(error)
+
+    with nb.create(tmp_path / "x.nest", nb.fit(rows, SPEC)) as index:
+        threads = [threading.Thread(target=work, args=(index, number)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        index.compact()
+        index.check()
+        expected = {400 * n + i for n in range(4) for i in range(120) if i % 20}
+        assert {record.id for record in index.iterate()} == expected
+        assert index.stats().segments == 1
+
+
 def test_an_error_of_a_compaction_in_the_background_is_told(tmp_path, rows, monkeypatch):
     from nestbit.index import compaction
 

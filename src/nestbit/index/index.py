@@ -398,10 +398,16 @@ class Index:
             self._snapshot = load_snapshot(self.path, self._catalog, self._pinned, self._snapshot)
 
     def _finish_merging(self) -> None:
-        with self._lock:
-            merging, self._merging = self._merging, None
-        if merging is not None:  # waited for without the lock, which the merge needs to end
+        """Wait for the merge that runs, without the lock, which it needs to end."""
+        merging = self._merging
+        if merging is None:
+            return
+        try:
             merging.result()
+        finally:
+            with self._lock:
+                if self._merging is merging:
+                    self._merging = None
 
     def _check_open(self) -> None:
         if self._closed:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from nestbit.errors import FileFormatError
 from nestbit.index.catalog import (
     Catalog,
     CodecEntry,
+    SegmentEntry,
     State,
     check_catalog,
     read_codecs,
@@ -112,7 +113,7 @@ def load_snapshot(
             check_catalog(connection, catalog.path)
             state = read_state(connection)
             entries, files = read_segments(connection), read_codecs(connection)
-            dead = _dead_rows(connection, state, previous)
+            dead = _dead_rows(connection, entries, previous)
         try:
             codecs = _codecs(directory, files, state, previous)
             open_ones = {} if previous is None else {s.entry: s for s in previous.segments}
@@ -133,14 +134,16 @@ def load_snapshot(
     raise FileFormatError(f"{directory / DIRECTORY} loses files faster than they can be opened")
 
 
-def _dead_rows(connection: Any, state: State, previous: Snapshot | None) -> Rows:
-    query, since = "SELECT row FROM rows WHERE deleted IS NOT NULL AND deleted > ?", -1
-    if previous is not None and previous.state.horizon == state.horizon:
-        since = previous.generation
+def _dead_rows(
+    connection: sqlite3.Connection, entries: Sequence[SegmentEntry], previous: Snapshot | None
+) -> Rows:
+    known, since = np.empty(0, np.int64), -1
+    # Without a compaction in between, all rows that were dead are dead.
+    if previous is not None and {s.entry for s in previous.segments} <= set(entries):
+        known, since = previous.dead, previous.generation
+    query = "SELECT row FROM rows WHERE deleted IS NOT NULL AND deleted > ?"
     found = np.fromiter((row for (row,) in connection.execute(query, (since,))), np.int64)
-    if previous is not None and since >= 0:
-        found = np.concatenate([previous.dead, found])
-    return np.sort(found)
+    return np.sort(np.concatenate([known, found]))
 
 
 def _codecs(

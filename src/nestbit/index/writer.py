@@ -114,9 +114,10 @@ class Writer:
         listed = "row IN (SELECT value FROM json_each(?))"
         with self._catalog.write() as change:
             run = change.connection.execute
-            change.connection.executemany(
-                "DELETE FROM segments WHERE file = ?", [(entry.file,) for entry in old]
-            )
+            files = [(entry.file,) for entry in old]
+            query = "DELETE FROM segments WHERE file = ?"
+            if change.connection.executemany(query, files).rowcount != len(old):
+                raise RuntimeError("a segment was merged twice")
             if new is not None:
                 change.add_segment(new)
             (latest,) = run(f"SELECT max(deleted) FROM rows WHERE {listed}", (gone,)).fetchone()
