@@ -112,7 +112,8 @@ class Writer:
         """Put one segment in the place of several; ``dropped`` rows are in none any more."""
         gone = json.dumps(dropped.tolist())
         listed = "row IN (SELECT value FROM json_each(?))"
-        with self._catalog.write() as change:
+        made = [] if new is None else [self._directory / DIRECTORY / new.file]
+        with self._undone(made), self._catalog.write() as change:
             run = change.connection.execute
             files = [(entry.file,) for entry in old]
             query = "DELETE FROM segments WHERE file = ?"
