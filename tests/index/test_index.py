@@ -22,7 +22,7 @@ def test_search_finds_what_the_arrays_give(index, rows, queries, truth):
 
 @pytest.mark.parametrize(
     "spec", ["binary", "binary + int8", "nested(1) + float16", "float32", "pca(32) | int8",
-             "nested(0.5) + bfloat16", "rabitq(1)"],
+             "nested(0.5) + bfloat16", "nested(1) + residual | int8", "rabitq(1)"],
 )  # fmt: skip
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_many_segments_give_what_one_gives(tmp_path, rows, queries, spec, metric):
@@ -147,6 +147,21 @@ def test_a_plan_applies_to_the_fitted_codec(index, queries):
         index.search(queries, plan=nb.Plan((nb.Stage(5),)))
 
 
+@pytest.mark.parametrize("spec", ["nested(1) + int8", "nested(1) + residual | int8"])
+def test_a_target_recall_is_met_over_many_segments(tmp_path, rows, queries, spec):
+    codec = nb.fit(rows, spec)
+    whole = nb.Plan.default(codec, oversample=200)
+    plan = nb.Plan.default(codec, target_recall=0.95)
+    with nb.create(tmp_path / "x.nest", codec) as index:
+        for start in range(0, 2000, 400):
+            index.add(range(start, start + 400), rows[start : start + 400])
+        hits = index.search(queries, plan=plan, explain=True)
+        assert recall(hits.ids, index.search(queries, plan=whole).ids) > 0.9
+        expected = nb.search(codec, codec.encode(rows), queries, plan=plan, explain=True)
+        assert hits.stages[1].reads.mean == pytest.approx(expected.stages[1].reads.mean, rel=0.2)
+        assert hits.stages[1].reads.most < 2000
+
+
 def test_all_zero_rows_are_scored_exactly(tmp_path, rows, queries):
     x = np.concatenate([rows[:50], np.zeros((2, 96), np.float32)])
     with nb.create(tmp_path / "x.nest", "binary") as index:
@@ -162,6 +177,7 @@ def test_all_zero_rows_are_scored_exactly(tmp_path, rows, queries):
 def test_an_empty_index_answers(tmp_path, queries):
     with nb.create(tmp_path / "x.nest", SPEC) as index:
         assert index.search(queries).ids.shape == (20, 0)
+        assert index.search(queries[:0]).ids.shape == (0, 0)
         assert index.get([1]) == [None]
         assert index.delete([1]) == 0
         assert index.count({"a": 1}) == 0

@@ -337,7 +337,9 @@ class Index:
             id_array([getattr(record, name) for record in records], kind_)
             for name, kind_ in (("id", kind), ("document", "str"), ("metadata", "str"))
         )
-        return Hits(ids[inverse], scores, stages, texts[inverse], fields[inverse])
+        return Hits(
+            ids[inverse], scores, stages, documents=texts[inverse], metadata=fields[inverse]
+        )
 
     def _records(self, snapshot: Snapshot, rows: Rows, embeddings: bool) -> list[Record]:
         records = lookup.records_of(self._catalog, snapshot, rows)

@@ -175,7 +175,13 @@ def _to_target(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple
         return rescorer.of(queries).rescore(codes, ids, threads=search.threads)
 
     found = rescore_to_target(
-        scan, rescore, m, search.live, keep, coarse.target_recall, error_prior(search.codec, search.q, coarse, fine)
+        scan,
+        rescore,
+        m,
+        search.live,
+        keep,
+        coarse.target_recall,
+        error_prior(search.codec, search.q, coarse, fine),
     )
     reads = Reads(float(found.read.mean()), float(np.median(found.read)), int(found.read.max()))
     total = int(found.read.sum())
