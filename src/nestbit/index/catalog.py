@@ -8,7 +8,6 @@ compaction drops it from its segment: older snapshots still find it.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sqlite3
@@ -22,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from nestbit.errors import FileFormatError, InputError
+from nestbit.index.sqlite_errors import named_errors
 
 NAME = "catalog.sqlite"
 APPLICATION_ID = 0x6E657374  # "nest"
@@ -328,32 +328,6 @@ def field_sql(field: str) -> str:
         )
     path = "$" + "".join(f'."{part}"' for part in parts)
     return "json_extract(metadata, '{}')".format(path.replace("'", "''"))
-
-
-@contextmanager
-def named_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into those that nestbit and the system raise, with the file's name."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise FileFormatError(f"{path} is altered or no catalog: {error}") from error
-        if code in _SYSTEM_ERRORS:
-            number = _SYSTEM_ERRORS[code]
-            raise OSError(number, f"{os.strerror(number)} ({error})", str(path)) from error
-        if code == sqlite3.SQLITE_ERROR and "no such" in str(error):
-            raise FileFormatError(f"{path} is altered or no catalog: {error}") from error
-        raise
-
-
-_SYSTEM_ERRORS = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_IOERR: errno.EIO,
-    sqlite3.SQLITE_READONLY: errno.EROFS,
-    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-    sqlite3.SQLITE_BUSY: errno.EBUSY,
-}
 
 
 def _connect(uri: str) -> sqlite3.Connection:
