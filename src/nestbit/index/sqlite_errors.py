@@ -11,7 +11,6 @@ from pathlib import Path
 
 from nestbit.errors import FileFormatError
 
-
 # SQLite's result codes as the system's numbers.
 _SYSTEM_ERRORS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
