@@ -51,6 +51,13 @@ def test_compare_plans_shows_every_codec_and_what_it_keeps(files):
     assert len(recalls) == 6
 
 
+def test_the_index_of_the_example_is_changed_and_searched(tmp_path):
+    pytest.importorskip("wordllama")
+    out = run("index.py", str(tmp_path / "library.nest"))
+    assert "submarine" in out
+    assert out.endswith("5 rows, 1 of them before 1850\n")
+
+
 def test_every_example_is_run_here():
     source = Path(__file__).read_text(encoding="utf-8")
     scripts = [path.name for path in EXAMPLES.glob("*.py")]

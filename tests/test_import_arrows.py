@@ -10,9 +10,9 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "nestbit"
 
-# A package of the core imports only those before it. `index` and `search` keep their places
-# apart: `index` is codes on disk, `search` reads codes from arrays or from an index.
-CORE = ["_native", "kernels", "codecs", "index", "search", "evaluate", "advise"]
+# A package of the core imports only those before it. `search` is over arrays; `index` runs its
+# plans over the segments of an index.
+CORE = ["_native", "kernels", "codecs", "search", "index", "evaluate", "advise"]
 # Leaves import the core, and of the other leaves only those named here.
 LEAVES: dict[str, set[str]] = {
     "cluster": set(),

@@ -10,6 +10,8 @@ from importlib.metadata import version
 
 from nestbit import errors
 from nestbit.codecs import Codec, Codes, fit
+from nestbit.index import Index, create
+from nestbit.index import open_index as open
 from nestbit.integrations.sentence_transformers import quantize_embeddings
 from nestbit.search import Hits, Plan, Stage, search
 
@@ -19,10 +21,13 @@ __all__ = [
     "Codec",
     "Codes",
     "Hits",
+    "Index",
     "Plan",
     "Stage",
+    "create",
     "errors",
     "fit",
+    "open",
     "quantize_embeddings",
     "search",
 ]

@@ -26,6 +26,13 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def check_new_directory(path: str | os.PathLike[str]) -> Path:
+    """The real path of a directory to be made; raises `InputError` where none can be."""
+    target = _target(path)
+    _refuse_existing(target)
+    return target
+
+
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a binary file for reading and writing that takes its place at ``path`` on success.
@@ -59,8 +66,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     Every file in it is synced first; on any exception it is removed with all it holds. Raises
     `InputError` where ``path`` exists already: a directory cannot be replaced in one step.
     """
-    target = _target(path)
-    _refuse_existing(target)
+    target = check_new_directory(path)
     temp = _temp_name(target)
     try:
         temp.mkdir()

@@ -23,3 +23,7 @@ class FileFormatError(NestbitError, ValueError):
 
 class MissingExtraError(NestbitError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
+
+
+class LockedError(NestbitError, RuntimeError):
+    """An index is being changed by another handle; the message names the process that holds it."""

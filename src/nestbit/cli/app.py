@@ -10,6 +10,7 @@ import nestbit
 from nestbit.cli.compress import compress
 from nestbit.cli.demo import demo
 from nestbit.cli.doctor import doctor
+from nestbit.cli.index import add, build, check, compact, delete, stats
 from nestbit.cli.info import info
 from nestbit.cli.search import search
 
@@ -41,5 +42,11 @@ def _nestbit(
 app.command("demo")(demo)
 app.command("compress")(compress)
 app.command("search")(search)
+app.command("build")(build)
+app.command("add")(add)
+app.command("delete")(delete)
+app.command("compact")(compact)
+app.command("stats")(stats)
+app.command("check")(check)
 app.command("info")(info)
 app.command("doctor")(doctor)

@@ -1,4 +1,4 @@
-"""``nestbit search``: the best rows of a compressed file for each query."""
+"""``nestbit search``: the best rows of a compressed file or an index for each query."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from rich.text import Text
 
 from nestbit import search as search_codes
 from nestbit._atomic import atomic_file, check_output
+from nestbit.cli.index_search import parse_where, print_texts, search_text, search_vectors
 from nestbit.codecs import Codec, Codes
 from nestbit.errors import InputError
+from nestbit.index import open_index
 from nestbit.io.codes_file import read_codes
 from nestbit.io.ids import Ids
 from nestbit.io.source import VectorSource
@@ -34,9 +36,16 @@ _BATCH = 1024
 
 
 def search(
-    codes: Annotated[Path, typer.Argument(metavar="CODES", help="A file from nestbit compress.")],
+    codes: Annotated[
+        Path,
+        typer.Argument(metavar="CODES", help="A file from nestbit compress, or an index."),
+    ],
     queries: Annotated[
-        Path, typer.Argument(metavar="QUERIES", help=f"Query vectors: {', '.join(READERS)}.")
+        str,
+        typer.Argument(
+            metavar="QUERIES",
+            help=f"Query vectors ({', '.join(READERS)}); of an index with a model, also a text.",
+        ),
     ],
     k: Annotated[int, typer.Option("-k", help="Hits per query.")] = 10,
     plan: Annotated[str, typer.Option(help=f"How to search: {', '.join(PLANS)}.")] = "default",
@@ -50,11 +59,14 @@ def search(
     column: Annotated[
         str | None, typer.Option(help="The array, tensor, column or key of the queries.")
     ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="A filter on an index's metadata, in JSON.")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads; by default one per processor.")
     ] = None,
 ) -> None:
-    """Search a compressed file with a file of query vectors."""
+    """Search a compressed file or an index with a file of query vectors, or with a text."""
     if plan not in PLANS:
         raise InputError(f"unknown plan {plan!r}; known: {', '.join(PLANS)}")
     if out is not None:
@@ -63,26 +75,49 @@ def search(
         check_output(out)
     if show < 1:
         raise InputError(f"--show must be at least 1, got {show}")
+    limit = None if out else show
+    if codes.is_dir():
+        with open_index(codes, read_only=True) as index:
+            stages = None if index.codec is None else PLANS[plan](index.codec, oversample)
+            condition = parse_where(where)
+            if not Path(queries).exists():
+                hits = search_text(index, queries, k, stages, condition, threads)
+                if out is None:
+                    print_texts(hits)
+                    return
+                n, answers = 1, iter([([queries], hits)])
+            else:
+                n, answers = search_vectors(
+                    index, Path(queries), column, k, stages, condition, threads, _BATCH, limit
+                )
+            _put(answers, None, n, k, out, show, "ids")
+        return
+    if where is not None:
+        raise InputError(f"{codes} is no index; only an index has metadata for --where")
     codec, stored, ids = read_codes(codes)
-    source = open_vectors(queries, column)
+    source = open_vectors(Path(queries), column)
     if source.dim != codec.dim:
         raise InputError(
             f"{queries} has {source.dim} dimensions, {codes} has {codec.dim}; "
             "use queries of the same model"
         )
-    stages = PLANS[plan](codec, oversample)
-    answers = _answers(codec, stored, source, k, stages, threads, None if out else show)
-    if out is None:
-        _print(answers, ids, source.n, show)
-        return
-    with atomic_file(out) as file:
-        WRITERS[out.suffix](file, answers, ids)
-    Console().print(
-        Text(f"{source.n:,} queries, {k} hits each: {out}"), soft_wrap=True, highlight=False
-    )
+    answers = _answers(codec, stored, source, k, PLANS[plan](codec, oversample), threads, limit)
+    _put(answers, ids, source.n, k, out, show, "rows")
 
 
 Answers = Iterator[tuple[list[Any], Hits]]
+
+
+def _put(
+    answers: Answers, ids: Ids | None, n: int, k: int, out: Path | None, show: int, key: str
+) -> None:
+    """Show the hits, or write them to a file."""
+    if out is None:
+        _print(answers, ids, n, show)
+        return
+    with atomic_file(out) as file:
+        WRITERS[out.suffix](file, answers, ids, key)
+    Console().print(Text(f"{n:,} queries, {k} hits each: {out}"), soft_wrap=True, highlight=False)
 
 
 def _answers(
@@ -104,7 +139,7 @@ def _answers(
             return
 
 
-def _write_jsonl(file: BinaryIO, answers: Answers, ids: Ids | None) -> None:
+def _write_jsonl(file: BinaryIO, answers: Answers, ids: Ids | None, key: str) -> None:
     """One line a query: its name, the ids of its hits, their scores."""
     for names, hits in answers:
         for name, rows, scores in zip(names, hits.ids.tolist(), hits.scores.tolist(), strict=True):
@@ -112,21 +147,26 @@ def _write_jsonl(file: BinaryIO, answers: Answers, ids: Ids | None) -> None:
             file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
-def _write_npz(file: BinaryIO, answers: Answers, ids: Ids | None) -> None:
-    """Arrays ``queries`` (m,), ``rows`` and ``scores`` (m, k), and ``ids`` (m, k) if known."""
+def _write_npz(file: BinaryIO, answers: Answers, ids: Ids | None, key: str) -> None:
+    """Arrays ``queries`` (m,), ``scores`` and ``key`` (m, k), and ``ids`` (m, k) if known.
+
+    ``key`` tells what the hits are: rows of a file, or ids of an index.
+    """
     names, batches = [], []
     for batch_names, hits in answers:
         names += batch_names
         batches.append(hits)
     rows = np.concatenate([hits.ids for hits in batches])
-    arrays = {"queries": np.array(names), "rows": rows}
+    arrays = {"queries": np.array(names)}
     arrays["scores"] = np.concatenate([hits.scores for hits in batches])
+    # No file holds Python's strings.
+    arrays[key] = rows.astype(str) if rows.dtype == object else rows
     if ids is not None:
         arrays["ids"] = np.array([_named(row, ids) for row in rows.tolist()])
     np.savez(file, allow_pickle=False, **arrays)
 
 
-WRITERS: dict[str, Callable[[BinaryIO, Answers, Ids | None], None]] = {
+WRITERS: dict[str, Callable[[BinaryIO, Answers, Ids | None, str], None]] = {
     ".jsonl": _write_jsonl,
     ".npz": _write_npz,
 }

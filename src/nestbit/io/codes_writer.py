@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestbit._atomic import atomic_file
-from nestbit._safetensors import (
-    NUMPY_OF,
-    Tensor,
-    aligned,
-    byte_view,
-    dtype_name,
-    with_padding,
-    write_header,
-)
-from nestbit._seal import seal, with_checksums
+from nestbit._columns import ColumnFile
+from nestbit._safetensors import byte_view, dtype_name
 from nestbit.codecs import Codec, Codes, check_codes
 from nestbit.errors import InputError
 from nestbit.io.ids import Ids, StringIds, as_int_ids, as_utf8
@@ -34,23 +23,6 @@ from nestbit.io.source import IdsKind
 
 FORMAT = "nestbit.codes"
 FORMAT_VERSION = 1
-
-
-@dataclass
-class _Column:
-    """An array that grows as chunks arrive; without a shape its length is known at the end."""
-
-    dtype: str
-    shape: tuple[int, ...] | None
-    start: int = 0
-    nbytes: int = 0
-    crc32: int = 0
-
-    def tensor(self) -> Tensor:
-        """The array as the header tells of it: whole, even while rows are still to come."""
-        itemsize = np.dtype(NUMPY_OF[self.dtype]).itemsize
-        shape = self.shape if self.shape is not None else (self.nbytes // itemsize,)
-        return Tensor(self.dtype, shape, 0, prod(shape) * itemsize)
 
 
 class CodesWriter:
@@ -69,15 +41,13 @@ class CodesWriter:
         state, self._codec_header = codec.state()
         self._state = {f"codec.{name}": array for name, array in state.items()}
         self._done = 0
-        self._columns: dict[str, _Column] = {}
         self._factors: list[list[str]] = []
         self._zero_rows: list[NDArray[np.int64]] = []
         self._clipped = np.zeros(len(codec.levels))
-        self._reserved = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._file: BinaryIO = self._stack.enter_context(atomic_file(self._path))
+        self._columns = ColumnFile(self._stack.enter_context(atomic_file(self._path)))
         return self
 
     def __exit__(
@@ -114,11 +84,11 @@ class CodesWriter:
         elif factors != self._factors:
             raise InputError(f"the first rows had the factors {self._factors}, these {factors}")
         for i, level in enumerate(codes.levels):
-            self._write(f"level{i}.data", byte_view(level.data))
+            self._columns.write(f"level{i}.data", byte_view(level.data))
             for name in factors[i]:
-                self._write(f"level{i}.{name}", byte_view(level.factors[name]))
+                self._columns.write(f"level{i}.{name}", byte_view(level.factors[name]))
         if ids is not None and self._ids == "int":
-            self._write("ids.int", byte_view(as_int_ids(ids)))
+            self._columns.write("ids.int", byte_view(as_int_ids(ids)))
         elif ids is not None:
             self._append_strings(as_utf8(ids))
         self._zero_rows.append(codes.zero_rows + self._done)
@@ -127,61 +97,42 @@ class CodesWriter:
         self._done += len(codes)
 
     def _append_strings(self, texts: list[bytes]) -> None:
-        before = self._columns["ids.text"].nbytes
+        before = self._columns.nbytes("ids.text")
         ends = before + np.cumsum([len(text) for text in texts], dtype=np.int64)
-        self._write("ids.ends", byte_view(ends))
-        self._write("ids.text", memoryview(b"".join(texts)))
+        self._columns.write("ids.ends", byte_view(ends))
+        self._columns.write("ids.text", memoryview(b"".join(texts)))
 
     def _lay_out(self, codes: Codes) -> None:
         """Give every array its place, once the first chunk has shown the levels' factors."""
         for i, (level, fitted) in enumerate(zip(codes.levels, self._codec.levels, strict=True)):
             dtype = "BF16" if fitted.coder.kind == "bfloat16" else dtype_name(level.data)
-            self._columns[f"level{i}.data"] = _Column(dtype, (self._n, level.data.shape[1]))
+            self._columns.declare(f"level{i}.data", dtype, (self._n, level.data.shape[1]))
             for name in self._factors[i]:
-                self._columns[f"level{i}.{name}"] = _Column(
-                    dtype_name(level.factors[name]), (self._n,)
+                self._columns.declare(
+                    f"level{i}.{name}", dtype_name(level.factors[name]), (self._n,)
                 )
         for name, array in self._state.items():
-            self._columns[name] = _Column(dtype_name(array), array.shape)
+            self._columns.declare(name, dtype_name(array), array.shape)
         if self._ids == "int":
-            self._columns["ids.int"] = _Column("I64", (self._n,))
+            self._columns.declare("ids.int", "I64", (self._n,))
         elif self._ids == "str":
-            self._columns["ids.ends"] = _Column("I64", (self._n,))
-            self._columns["ids.text"] = _Column("U8", None)
-        self._columns["zero_rows"] = _Column("I64", None)
+            self._columns.declare("ids.ends", "I64", (self._n,))
+            self._columns.declare("ids.text", "U8", None)
+        self._columns.declare("zero_rows", "I64", None)
         # Still to grow: two lengths and the offsets after them, a padding, the clipped shares.
         growth = 512 + 32 * len(self._codec.levels)
-        self._reserved = aligned(len(self._header(None)) + growth)
-        self._place()
-
-    def _place(self) -> None:
-        for name, tensor in self._tensors().items():
-            if name in self._columns:
-                self._columns[name].start = self._reserved + tensor.start
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return with_padding({name: column.tensor() for name, column in self._columns.items()})
-
-    def _write(self, name: str, data: memoryview) -> None:
-        column = self._columns[name]
-        self._file.seek(column.start + column.nbytes)
-        self._file.write(data)
-        column.crc32 = zlib.crc32(data, column.crc32)
-        column.nbytes += len(data)
+        self._columns.lay_out(self._metadata(), growth)
 
     def _finish(self) -> None:
         if self._done != self._n:
             raise InputError(f"{self._n} rows were announced, {self._done} came")
         for name, array in self._state.items():
-            self._write(name, byte_view(array))
-        self._place()  # the text of the ids has its length now, and zero_rows follow it
-        self._write("zero_rows", byte_view(np.concatenate(self._zero_rows)))
-        # The padding before an empty last array is the end of the file.
-        self._file.truncate(max(c.start + c.nbytes for c in self._columns.values()))
-        self._file.seek(0)
-        self._file.write(seal(self._header(self._reserved)))
+            self._columns.write(name, byte_view(array))
+        self._columns.place()  # the text of the ids has its length now, and zero_rows follow it
+        self._columns.write("zero_rows", byte_view(np.concatenate(self._zero_rows)))
+        self._columns.finish(self._metadata())
 
-    def _header(self, length: int | None) -> bytes:
+    def _metadata(self) -> dict[str, str]:
         header = {
             "n": self._n,
             "ids": self._ids,
@@ -189,13 +140,11 @@ class CodesWriter:
             "clipped": self.clipped,
             "codec": self._codec_header,
         }
-        metadata = {
+        return {
             "format": FORMAT,
             "format_version": str(FORMAT_VERSION),
             "header": json.dumps(header),
         }
-        checksums = {name: column.crc32 for name, column in self._columns.items()}
-        return write_header(self._tensors(), with_checksums(metadata, checksums), length=length)
 
 
 def write_codes(

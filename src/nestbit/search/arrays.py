@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,7 +175,13 @@ def _to_target(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple
         return rescorer.of(queries).rescore(codes, ids, threads=search.threads)
 
     found = rescore_to_target(
-        scan, rescore, m, search.live, keep, coarse.target_recall, _prior(search, coarse, fine)
+        scan,
+        rescore,
+        m,
+        search.live,
+        keep,
+        coarse.target_recall,
+        error_prior(search.codec, search.q, coarse, fine),
     )
     reads = Reads(float(found.read.mean()), float(np.median(found.read)), int(found.read.max()))
     total = int(found.read.sum())
@@ -184,13 +191,13 @@ def _to_target(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple
     return found.ids, found.scores
 
 
-def _prior(search: _Search, coarse: Stage, fine: Stage) -> Prior | None:
+def error_prior(codec: Codec, q: Floats, coarse: Stage, fine: Stage) -> Prior | None:
     """What the fit measured, if it measured these scores: whole codes, another, finer level."""
-    model = search.codec.levels[coarse.level].errors
+    model = codec.levels[coarse.level].errors
     whole = coarse.query == "float" and coarse.dims is None and fine.level != coarse.level
     if model is None or not whole:
         return None
-    lengths = np.sqrt(np.einsum("ij,ij->i", search.q, search.q))
+    lengths = np.sqrt(np.einsum("ij,ij->i", q, q))
     return Prior(model.slope, np.float32(model.spread) * lengths, model.tail)
 
 
@@ -218,7 +225,21 @@ def _report(
     seconds: float,
     reads: Reads | None,
 ) -> StageReport:
-    levels, codes = search.codec.levels, search.codes.levels
+    codec, codes = search.codec, search.codes.levels
+    return stage_report(codec, codes, stage, rows_read, rows_kept, seconds, reads)
+
+
+def stage_report(
+    codec: Codec,
+    codes: Sequence[LevelCodes],
+    stage: Stage,
+    rows_read: int,
+    rows_kept: int,
+    seconds: float,
+    reads: Reads | None,
+) -> StageReport:
+    """What a stage read of the codes of each level, and kept, over all queries."""
+    levels = codec.levels
     dims = levels[stage.level].coder.prefixes if stage.dims is None else stage.dims
     row_bytes = _row_bytes(codes[stage.level], levels[stage.level].coder, dims)
     # A residual is read together with the levels that it completes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,17 +39,21 @@ class StageReport:
 
 @dataclass(frozen=True)
 class Hits:
-    """The best k rows per query, best first: ``ids`` int64 and ``scores`` float32, both (m, k).
+    """The best k rows per query, best first: ``ids`` and ``scores`` (float32), both (m, k).
 
+    ``ids`` are int64, or strings in an object array where the rows of an index have such.
     Where fewer than k rows may be found, the columns that are left have id -1 and score -inf.
     ``stages`` describes the work when the search was asked to explain it, else it is empty.
     ``errors`` (m, k) are standard errors of the scores, where the search was asked for them.
+    ``documents`` and ``metadata`` (m, k) are object arrays where an index was asked for them.
     """
 
-    ids: NDArray[np.int64]
+    ids: NDArray[Any]
     scores: NDArray[np.float32]
     stages: tuple[StageReport, ...] = ()
     errors: NDArray[np.float32] | None = None
+    documents: NDArray[np.object_] | None = None
+    metadata: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,0 +1,68 @@
+"""Which rows of a snapshot's segments a search may find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit.index.segment import Rows, Segment
+from nestbit.kernels.allowed import Mask, bitmap, row_numbers
+
+
+@dataclass(frozen=True)
+class Part:
+    """A segment in a search; its first row is at place ``offset`` among the rows of all segments.
+
+    The stages may find the ``live`` rows in ``mask`` (all rows if it is None). All-zero rows are
+    not among them; those that may be found are ``zeros``.
+    """
+
+    segment: Segment
+    offset: int
+    live: int
+    mask: Mask | None
+    zeros: Rows
+
+    @property
+    def found(self) -> int:
+        """Rows that may be found."""
+        return self.live + len(self.zeros)
+
+    def live_places(self) -> Rows:
+        """Places, in the segment, of the rows that the stages may find."""
+        return row_numbers(len(self.segment), self.mask, None)
+
+
+def all_but(segments: Sequence[Segment], dead: Rows) -> tuple[Part, ...]:
+    """The rows that are not ``dead`` (sorted row numbers)."""
+    parts, offset = [], 0
+    for segment in segments:
+        hidden = segment.places(dead)
+        if not len(hidden) and not len(segment.zero_rows):
+            parts.append(Part(segment, offset, len(segment), None, segment.zero_rows))
+        else:
+            allowed = np.ones(len(segment), np.bool_)
+            allowed[hidden] = False
+            parts.append(_masked(segment, offset, allowed))
+        offset += len(segment)
+    return tuple(parts)
+
+
+def only(segments: Sequence[Segment], passing: Rows) -> tuple[Part, ...]:
+    """The rows that a filter lets through (sorted row numbers)."""
+    parts, offset = [], 0
+    for segment in segments:
+        allowed = np.zeros(len(segment), np.bool_)
+        allowed[segment.places(passing)] = True
+        parts.append(_masked(segment, offset, allowed))
+        offset += len(segment)
+    return tuple(parts)
+
+
+def _masked(segment: Segment, offset: int, allowed: NDArray[np.bool_]) -> Part:
+    zeros = segment.zero_rows[allowed[segment.zero_rows]]
+    allowed[segment.zero_rows] = False
+    return Part(segment, offset, int(np.count_nonzero(allowed)), bitmap(allowed), zeros)

@@ -1,0 +1,234 @@
+"""The stages of a plan over many segments at once.
+
+Every stage runs over all segments before the next one begins: the coarse candidates of all are
+merged first, so that many small segments do not multiply the rows that finer levels read.
+Places count the rows of all segments, one segment after the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestbit._arrays import Floats
+from nestbit.codecs import Codec, CodesScorer, LevelCodes
+from nestbit.codecs.codes import concatenate
+from nestbit.index.parts import Part
+from nestbit.index.segment import Rows
+from nestbit.index.snapshot import Snapshot
+from nestbit.kernels.floats import top_k
+from nestbit.search import Plan, Reads, Stage, StageReport
+from nestbit.search.adaptive import rescore_to_target
+from nestbit.search.arrays import error_prior, stage_report
+
+# Rows gathered from finer levels for one step of rescoring fill about this much.
+_GATHER_BYTES = 32 << 20
+# Scores of one step, over all its queries.
+_STEP_SCORES = 1 << 22
+# So few rows, or so small a share, are read at their finest level instead of scanned.
+_FEW_ROWS = 4096
+_FEW_SHARE = 0.01
+
+
+def search_segments(
+    snapshot: Snapshot,
+    queries: Floats,
+    k: int,
+    parts: Sequence[Part],
+    plan: Plan | None,
+    threads: int | None,
+) -> tuple[Rows, Floats, list[StageReport]]:
+    """Places and scores (m, min(k, rows found)) of the best rows, and what each stage did.
+
+    ``parts`` tell the rows that may be found.
+    """
+    parts = [part for part in parts if part.found and len(queries)]
+    places = np.empty((len(queries), 0), np.int64)
+    scores = np.empty((len(queries), 0), np.float32)
+    reports: list[StageReport] = []
+    for number in sorted({part.segment.entry.codec for part in parts}):
+        group = [part for part in parts if part.segment.entry.codec == number]
+        codec = snapshot.codecs[number]
+        # The plan is meant for the codec in use; rows that wait as float32 are scanned exactly.
+        stages = plan if plan is not None and codec is snapshot.codec else Plan.default(codec)
+        found = _Group(codec, group, codec.prepare(queries), k, threads, reports).run(stages)
+        places = np.concatenate([places, found[0]], axis=1)
+        scores = np.concatenate([scores, found[1]], axis=1)
+    return *top_k(places, scores, k), reports
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A search among the segments of one codec, for prepared queries (m, dim)."""
+
+    codec: Codec
+    parts: Sequence[Part]
+    q: Floats
+    k: int
+    threads: int | None
+    reports: list[StageReport]
+
+    @property
+    def live(self) -> int:
+        """Rows that the stages may find."""
+        return sum(part.live for part in self.parts)
+
+    def run(self, plan: Plan) -> tuple[Rows, Floats]:
+        """The best rows by a plan, or by the finest level alone where few may be found."""
+        n = sum(len(part.segment) for part in self.parts)
+        places = np.empty((len(self.q), 0), np.int64)
+        scores = np.empty((len(self.q), 0), np.float32)
+        if self.live and self.live < n and self.live <= max(_FEW_ROWS, _FEW_SHARE * n):
+            places, scores = self.exact()
+        elif self.live:
+            places, scores = self.stages(plan)
+        return self.with_zero_rows(places, scores)
+
+    def stages(self, plan: Plan) -> tuple[Rows, Floats]:
+        """The stages of a plan, each over all segments."""
+        m, places, scores = len(self.q), np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+        stages = list(enumerate(plan.stages))
+        if plan.stages[0].target_recall is not None:
+            places, scores = self.to_target(plan)
+            stages = stages[2:]
+        for i, stage in stages:
+            began = time.perf_counter()
+            scorer, keep, reads = self.scorer(stage), self.keep(plan, i), None
+            if i == 0:
+                rows_read = m * self.live
+                places, scores = self.scan(scorer, keep)
+            else:
+                rows_read = places.size
+                reads = Reads(places.shape[1], places.shape[1], places.shape[1])
+                places = np.sort(places, axis=1)
+                places, scores = top_k(places, self.rescore(scorer, places), keep)
+            self.report(stage, rows_read, m * keep, time.perf_counter() - began, reads)
+        return places, scores
+
+    def to_target(self, plan: Plan) -> tuple[Rows, Floats]:
+        """The first two stages, where the first has a target recall."""
+        coarse, fine = plan.stages[:2]
+        assert coarse.target_recall is not None
+        scanner, rescorer = self.scorer(coarse), self.scorer(fine)
+        began, scanning = time.perf_counter(), 0.0
+        m, keep = len(self.q), self.keep(plan, 1)
+
+        def scan(queries: Rows, count: int) -> tuple[Rows, Floats]:
+            nonlocal scanning
+            start = time.perf_counter()
+            found = self.scan(scanner.of(queries), count)
+            scanning += time.perf_counter() - start
+            return found
+
+        def rescore(queries: Rows, places: Rows) -> Floats:
+            return self.rescore(rescorer.of(queries), places)
+
+        prior = error_prior(self.codec, self.q, coarse, fine)
+        found = rescore_to_target(scan, rescore, m, self.live, keep, coarse.target_recall, prior)
+        read, total = found.read, int(found.read.sum())
+        reads = Reads(float(read.mean()), float(np.median(read)), int(read.max()))
+        self.report(coarse, found.scanned, total, scanning, None)
+        seconds = time.perf_counter() - began - scanning
+        self.report(fine, total, m * keep, seconds, reads)
+        return found.ids, found.scores
+
+    def exact(self) -> tuple[Rows, Floats]:
+        """The best k of all rows that may be found, by their finest level alone."""
+        began = time.perf_counter()
+        stage, m, keep = Stage(len(self.codec.levels) - 1), len(self.q), min(self.k, self.live)
+        scorer = self.scorer(stage)
+        survivors = np.concatenate([part.live_places() + part.offset for part in self.parts])
+        places, scores = np.empty((m, 0), np.int64), np.empty((m, 0), np.float32)
+        step = max(1, min(_GATHER_BYTES // self.codec.n_bytes, _STEP_SCORES // max(1, m)))
+        for start in range(0, len(survivors), step):
+            some = survivors[start : start + step]
+            each = np.broadcast_to(np.arange(len(some)), (m, len(some)))
+            found = self.score(scorer, some, each)
+            places = np.concatenate([places, np.broadcast_to(some, found.shape)], axis=1)
+            places, scores = top_k(places, np.concatenate([scores, found], axis=1), keep)
+        self.report(stage, m * len(survivors), m * keep, time.perf_counter() - began, None)
+        return places, scores
+
+    def with_zero_rows(self, places: Rows, scores: Floats) -> tuple[Rows, Floats]:
+        """All-zero rows join: they have no direction, and their score is known without a code."""
+        zeros = np.concatenate([part.zeros + part.offset for part in self.parts])[: self.k]
+        if not len(zeros):
+            return places, scores
+        exact = np.zeros(len(self.q), np.float32)
+        if self.codec.metric == "l2":
+            exact = -np.einsum("ij,ij->i", self.q, self.q)
+        shape = (len(self.q), len(zeros))
+        places = np.concatenate([places, np.broadcast_to(zeros, shape)], axis=1)
+        scores = np.concatenate([scores, np.broadcast_to(exact[:, None], shape)], axis=1)
+        return top_k(places, scores, self.k)
+
+    def scorer(self, stage: Stage) -> CodesScorer:
+        """The queries prepared for a stage."""
+        if stage.query == "binary":
+            binary = self.codec.levels[stage.level].binary_scorer(self.q)
+            return CodesScorer(((stage.level, binary),))
+        return self.codec.scorer(self.q, level=stage.level, dims=stage.dims)
+
+    def keep(self, plan: Plan, i: int) -> int:
+        """Rows that a stage leaves to the next, or to the caller."""
+        if i == len(plan.stages) - 1:
+            return min(self.live, self.k)
+        return plan.stages[i].keep(self.k, self.live)
+
+    def scan(self, scorer: CodesScorer, keep: int) -> tuple[Rows, Floats]:
+        """The best rows of all segments together."""
+        level, first = scorer.parts[0]
+        places, scores = [], []
+        for part in self.parts:
+            if part.live:
+                codes, count = part.segment.level(level), min(keep, part.live)
+                found = first.scan(codes, count, mask=part.mask, threads=self.threads)
+                places.append(found[0] + part.offset)
+                scores.append(found[1])
+        return top_k(np.concatenate(places, axis=1), np.concatenate(scores, axis=1), keep)
+
+    def rescore(self, scorer: CodesScorer, places: Rows) -> Floats:
+        """Scores of places (m, c); the rows of several queries are read together."""
+        scores = np.empty(places.shape, np.float32)
+        width = sum(self.codec.levels[level].n_bytes for level, _ in scorer.parts)
+        step = max(1, _GATHER_BYTES // max(1, width * places.shape[1]))
+        for start in range(0, len(places), step):
+            some = np.arange(start, min(start + step, len(places)))
+            rows, local = np.unique(places[some], return_inverse=True)
+            local = local.reshape(len(some), -1)
+            scores[some] = self.score(scorer.of(some), rows, local)
+        return scores
+
+    def score(self, scorer: CodesScorer, rows: Rows, local: Rows) -> Floats:
+        """Scores (m, c) of the places that ``local`` (m, c) picks from the sorted ``rows``."""
+        (level, part), *others = scorer.parts
+        scores = part.rescore(self.gather(level, rows), local, threads=self.threads)
+        # A residual level's score is added to that of the level it completes.
+        for level, part in others:
+            added = part.rescore(self.gather(level, rows), local, threads=self.threads)
+            scores = scores + np.float32(scorer.gain) * added
+        return scores
+
+    def gather(self, level: int, places: Rows) -> LevelCodes:
+        """Rows of a level at sorted places, in memory."""
+        ends = [part.offset for part in self.parts] + [np.iinfo(np.int64).max]
+        bounds = np.searchsorted(places, ends)
+        taken = [
+            part.segment.take(level, places[first:last] - part.offset)
+            for part, first, last in zip(self.parts, bounds[:-1], bounds[1:], strict=True)
+            if last > first
+        ]
+        return concatenate(taken)
+
+    def report(
+        self, stage: Stage, rows_read: int, rows_kept: int, seconds: float, reads: Reads | None
+    ) -> None:
+        """Say what a stage did."""
+        segment = self.parts[0].segment
+        codes = [segment.level(i) for i in range(len(self.codec.levels))]
+        self.reports.append(
+            stage_report(self.codec, codes, stage, rows_read, rows_kept, seconds, reads)
+        )
