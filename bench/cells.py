@@ -46,13 +46,15 @@ class Codes:
         self.scales = rng.uniform(0.5, 2, max(QUERIES)).astype(np.float32)
 
     def scan(self, m: int, threads: int, *, factors: bool = False, k: int = K) -> Call:
-        tables, scales = self.tables[:m], self.scales[:m]
+        return self._scan(self.tables[:m], threads, factors, k)
+
+    def wide_scan(self, m: int, threads: int, *, factors: bool = False) -> Call:
+        return self._scan(self.wide_tables[:m], threads, factors, K)
+
+    def _scan(self, tables: np.ndarray, threads: int, factors: bool, k: int) -> Call:
+        scales = self.scales[: len(tables)]
         terms = {"scales": scales, "bases": scales, "row_scale": self.factors} if factors else {}
         return lambda: kernels.cells_scan(self.rows, tables, k, threads=threads, **terms)
-
-    def wide_scan(self, m: int, threads: int) -> Call:
-        tables = self.wide_tables[:m]
-        return lambda: kernels.cells_scan(self.rows, tables, K, threads=threads)
 
     def read(self, threads: int) -> Call:
         parts = np.array_split(self.rows.reshape(-1), threads)
@@ -91,6 +93,10 @@ def faiss_cases(n: int, thread_counts: list[int]) -> Iterator[tuple[int, Case]]:
                     peer = partial(index.search, queries[:m], K)
                     scan = f"{name}, with factors" if factors else name
                     yield threads, Case(scan, f"faiss Index{kind} of {dim}-d", n, m, ours, peer)
+                    if factors:
+                        wide = codes.wide_scan(m, threads, factors=True)
+                        scan = f"wide {scan}"
+                        yield threads, Case(scan, f"faiss Index{kind} of {dim}-d", n, m, wide, peer)
             del index, peer
             gc.collect()
 
