@@ -25,10 +25,10 @@ _TRIAL_QUERIES = 250
 _TRIAL_ITERATIONS = 4
 _TRIAL_ROUNDS = 2
 _FINALISTS = 2
-_TRAIN_ROWS = 25_000
-_ROTATED_ROWS = 8_000
+_TRAIN_ROWS = 50_000
+_ROTATED_ROWS = 16_000
 _ROUNDS = 6
-_TRAIN_ITERATIONS = 6
+_TRAIN_ITERATIONS = 8
 _K = 10
 _EXPONENTS = (1.0, 0.7)
 # Full gains rank relevant rows better, half gains find more of the float top 10.
