@@ -19,6 +19,7 @@
 #include "encode.h"
 #include "finite.h"
 #include "scan.h"
+#include "tables.h"
 #include "topk.h"
 
 namespace nb = nanobind;
@@ -64,11 +65,11 @@ bool is_half(const auto& array) {
     return array.dtype().code == f && array.dtype().bits == 16;
 }
 
-template <typename T>
-auto new_array(size_t rows, size_t columns) {
-    T* data = new T[std::max<size_t>(1, rows * columns)];
+template <typename T, typename... Sizes>
+auto new_array(Sizes... sizes) {
+    T* data = new T[std::max<size_t>(1, (sizes * ...))];
     nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::ndarray<nb::numpy, T, nb::ndim<2>>(data, {rows, columns}, owner);
+    return nb::ndarray<nb::numpy, T, nb::ndim<sizeof...(Sizes)>>(data, {sizes...}, owner);
 }
 
 const KernelTable& table_of(const std::string& isa) {
@@ -298,12 +299,13 @@ ScoresOut rescore(const AnyRows& rows, const CandidateIds& ids, const FloatWeigh
                        weights.shape(1), threads, isa);
 }
 
-// `books` (16 or 256, sum of the widths); every range has to lie inside the coordinates.
-nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const FloatWeights& books,
-                                size_t coordinates) {
+// `centroids` a cell, `in_books` the sum of the widths; every range has to lie inside the
+// coordinates.
+nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, size_t centroids,
+                                size_t in_books, size_t coordinates) {
     const size_t count = first.shape(0);
     require(count > 0 && width.shape(0) == count, "one first coordinate and one width per cell");
-    require(books.shape(0) == 16 || books.shape(0) == 256, "16 or 256 centroids per cell");
+    require(centroids == 16 || centroids == 256, "16 or 256 centroids per cell");
     size_t columns = 0;
     for (size_t c = 0; c < count; ++c) {
         const int64_t from = first.data()[c], size = width.data()[c];
@@ -311,8 +313,14 @@ nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const Floa
                 "cells must lie inside the coordinates");
         columns += static_cast<size_t>(size);
     }
-    require(books.shape(1) == columns, "one column of centroids per coordinate of a cell");
-    return {first.data(), width.data(), count, columns, coordinates, books.shape(0)};
+    require(in_books == columns, "one column of centroids per coordinate of a cell");
+    return {first.data(), width.data(), count, columns, coordinates, centroids};
+}
+
+// `books` (16 or 256, sum of the widths).
+nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const FloatWeights& books,
+                                size_t coordinates) {
+    return cell_ranges(first, width, books.shape(0), books.shape(1), coordinates);
 }
 
 nb::tuple cells_encode(const FloatRows& z, const Ints& first, const Ints& width,
@@ -335,6 +343,26 @@ nb::tuple cells_encode(const FloatRows& z, const Ints& first, const Ints& width,
         nestbit::encode_cells(table, request, codes_to, sums_to, sums_to + rows.count);
     }
     return nb::make_tuple(std::move(codes), std::move(sums));
+}
+
+nb::tuple cells_tables(const FloatRows& z, const Ints& first, const Ints& width,
+                       const FloatWeights& books, size_t threads, const std::string& isa) {
+    const auto queries = row_block(z, "queries must be contiguous along the last axis");
+    const auto cells = cell_ranges(first, width, books.shape(1), books.shape(0), z.shape(1));
+    require(threads >= 1, "threads must be at least 1");
+    const KernelTable& table = table_of(isa);
+    const size_t m = queries.count, count = nestbit::table_count(cells.count, cells.centroids);
+    auto tables = new_array<float>(m, count, cells.centroids);
+    auto rounded = new_array<uint8_t>(m, count, cells.centroids);
+    auto scale = new_array<float>(m), base = new_array<float>(m);
+    const nestbit::TablesRequest request{z.data(), z.stride(0), m, cells, books.data(), threads};
+    float *tables_to = tables.data(), *scale_to = scale.data(), *base_to = base.data();
+    uint8_t* rounded_to = rounded.data();
+    {
+        const nb::gil_scoped_release released;
+        nestbit::make_tables(table, request, tables_to, rounded_to, scale_to, base_to);
+    }
+    return nb::make_tuple(std::move(tables), std::move(rounded), std::move(scale), std::move(base));
 }
 
 ScoresOut cells_decode(const ByteRows& codes, const Ints& first, const Ints& width,
@@ -466,6 +494,12 @@ NB_MODULE(_native, m) {
                   ", decoded: " ARRAY("float32") ", threads: int, isa: str = '') -> tuple["
                   ARRAY("uint8") ", " ARRAY("float32") "]"),
           "Codes of the rows z, and the pair of <decoded row, z> and |decoded row|**2 of each.");
+    m.def("cells_tables", &cells_tables, "z"_a.noconvert(), "first"_a.noconvert(),
+          "width"_a.noconvert(), "books"_a.noconvert(), "threads"_a, "isa"_a = "",
+          nb::sig("def cells_tables(z: " ARRAY("float32") CELLS ", books: " ARRAY("float32")
+                  ", threads: int, isa: str = '') -> tuple[" ARRAY("float32") ", " ARRAY("uint8")
+                  ", " ARRAY("float32") ", " ARRAY("float32") "]"),
+          "Inner products of the queries z with all centroids, and these in steps of a scale.");
     m.def("cells_decode", &cells_decode, "codes"_a.noconvert(), "first"_a.noconvert(),
           "width"_a.noconvert(), "decoded"_a.noconvert(), "coordinates"_a, "threads"_a,
           nb::sig("def cells_decode(codes: " ARRAY("uint8") CELLS ", decoded: " ARRAY("float32")

@@ -289,6 +289,7 @@ const KernelTable kAmx = {
                 avx512::rescore_bf16, avx512::rescore_f32, avx512::rescore_cells,
                 avx512::rescore_wide},
     .encode = avx512::encode,
+    .tables = avx512::tables,
     .read = avx512::read,
     .pack_from = kPackFrom,
     .packed_bytes = packed_bytes,

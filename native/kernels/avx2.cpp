@@ -204,6 +204,7 @@ const KernelTable kAvx2 = {
                 avx2::rescore_bf16, avx2::rescore_f32, avx2::rescore_cells,
                 avx2::rescore_wide},
     .encode = avx2::encode,
+    .tables = avx2::tables,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -124,6 +124,7 @@ const KernelTable kAvx512 = {
                 avx512::rescore_bf16, avx512::rescore_f32, avx512::rescore_cells,
                 avx512::rescore_wide},
     .encode = avx512::encode,
+    .tables = avx512::tables,
     .read = avx512::read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

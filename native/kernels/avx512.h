@@ -35,6 +35,7 @@ void rescore_cells(const Candidates& rows, const float* weights, float* out);
 
 // avx512_encode.cpp
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
+void tables(const TableBooks& books, const float* query, const TablesOut& out);
 
 // avx512_wide.cpp
 void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,

@@ -244,6 +244,7 @@ const KernelTable kNeon = {
                 rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
                 neon::rescore_cells, neon::rescore_wide},
     .encode = neon::encode,
+    .tables = neon::tables,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import nestbit as nb
 from nestbit.codecs.allocation import balanced_order, even_cells, water_filling
 from nestbit.codecs.cell_coder import CellCoder
-from nestbit.codecs.cells import pack, quantize_tables, unpack
+from nestbit.codecs.cells import pack, unpack
 from nestbit.codecs.training import rotate, train_cells
 from nestbit.errors import FileFormatError, InputError, SpecError
 from synthetic import text_like
@@ -115,15 +115,6 @@ def test_packed_nibbles_come_back(cells: int, n: int, seed: int) -> None:
     packed = pack(nibbles)
     assert packed.shape == (n, (cells + 1) // 2)
     np.testing.assert_array_equal(unpack(packed, cells), nibbles)
-
-
-def test_rounded_tables_keep_their_bound() -> None:
-    tables = np.random.default_rng(0).standard_normal((5, 24, 16)).astype(np.float32)
-    rounded, scale, base = quantize_tables(tables)
-    nibbles = np.random.default_rng(1).integers(0, 16, (200, 24))
-    exact = tables[:, np.arange(24), nibbles].sum(axis=2)
-    estimate = scale[:, None] * rounded[:, np.arange(24), nibbles].sum(axis=2) + base[:, None]
-    assert np.all(np.abs(estimate - exact) <= 24 * scale[:, None] / 2 + 1e-4)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@
 #include "dispatch.h"
 #include "encode.h"
 #include "scan.h"
+#include "tables.h"
 #include "topk.h"
 
 namespace {
@@ -380,6 +381,63 @@ void test_encode(const KernelTable& table, size_t centroids, size_t n, size_t ce
                   std::to_string(centroids));
 }
 
+void test_tables(const KernelTable& table, size_t centroids, size_t m, size_t cells, size_t r,
+                 size_t threads, size_t gap) {
+    std::vector<int32_t> first(cells), width(cells);
+    size_t columns = 0;
+    for (size_t c = 0; c < cells; ++c) {
+        const size_t from = random_engine() % r;
+        first[c] = static_cast<int32_t>(from);
+        width[c] = static_cast<int32_t>(1 + random_engine() % std::min<size_t>(r - from, 40));
+        columns += static_cast<size_t>(width[c]);
+    }
+    std::normal_distribution<float> normal;
+    Matrix queries(m, 4 * r, 4 * (r + gap)), books(columns, 4 * centroids, 4 * centroids);
+    for (Matrix* matrix : {&queries, &books}) {
+        for (size_t i = 0; i < matrix->count; ++i) {
+            float* row = reinterpret_cast<float*>(matrix->row(i));
+            for (size_t j = 0; j < matrix->width / 4; ++j) row[j] = normal(random_engine);
+        }
+    }
+    const size_t count = table_count(cells, centroids), size = count * centroids;
+    Matrix tables(m, 4 * size, 4 * size), rounded(m, size, size);
+    std::vector<float> scale(m), base(m);
+    make_tables(table,
+                {reinterpret_cast<float*>(queries.row(0)), static_cast<ptrdiff_t>(r + gap), m,
+                 {first.data(), width.data(), cells, columns, r, centroids},
+                 reinterpret_cast<float*>(books.row(0)), threads},
+                reinterpret_cast<float*>(tables.row(0)), rounded.row(0), scale.data(), base.data());
+    bool ok = true;
+    for (size_t q = 0; q < m; ++q) {
+        const float* query = reinterpret_cast<const float*>(queries.row(q));
+        const float* found = reinterpret_cast<const float*>(tables.row(q));
+        std::vector<float> sums(size, 0.0f), low(count, 0.0f);
+        float range = 0;
+        double total = 0;
+        size_t start = 0;
+        for (size_t c = 0; c < cells; start += static_cast<size_t>(width[c++])) {
+            float* sum = sums.data() + c * centroids;
+            for (size_t w = 0; w < static_cast<size_t>(width[c]); ++w) {
+                const float* book = reinterpret_cast<const float*>(books.row(start + w));
+                const float x = query[static_cast<size_t>(first[c]) + w];
+                for (size_t j = 0; j < centroids; ++j) sum[j] = std::fma(x, book[j], sum[j]);
+            }
+            low[c] = *std::min_element(sum, sum + centroids);
+            range = std::max(range, *std::max_element(sum, sum + centroids) - low[c]);
+            total += static_cast<double>(low[c]);
+        }
+        ok = ok && std::equal(sums.begin(), sums.end(), found);
+        ok = ok && scale[q] == range / 255.0f && base[q] == static_cast<float>(total);
+        for (size_t i = 0; i < size; ++i) {
+            const float steps = (sums[i] - low[i / centroids]) / scale[q];
+            ok = ok && rounded.row(q)[i] == static_cast<int>(std::nearbyint(steps));
+        }
+    }
+    check(ok, std::string(table.name) + " tables m=" + std::to_string(m) + " cells=" +
+                  std::to_string(cells) + " r=" + std::to_string(r) + " of " +
+                  std::to_string(centroids));
+}
+
 // No kernel table is behind this one, but each architecture compiles it to other vectors.
 void test_encode_bytes(size_t n, size_t dim, int low, size_t gap) {
     Matrix rows(n, 4 * dim, 4 * (dim + gap));
@@ -461,6 +519,8 @@ void test_table(const KernelTable& table) {
         for (const size_t r : {1, 5, 17, 50}) {
             test_encode(table, 16, n, 1 + i++ % 7, r, 1 + i % 2, i % 3);
             test_encode(table, 256, n, 1 + i % 3, r, 1 + i % 2, i % 3);
+            test_tables(table, 16, 1 + n % 9, 1 + i % 7, r, 1 + i % 2, i % 3);
+            test_tables(table, 256, 1 + n % 5, 1 + i % 3, r, 1 + i % 2, i % 3);
         }
     }
     for (size_t size = 0; size < 600; size += 1 + size / 9) test_read(table, size);

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nestbit import kernels
 from nestbit._arrays import Floats
-from nestbit.codecs.cells import Cells, RowFactor, block_rows, quantize_tables
+from nestbit.codecs.cells import Cells, QueryTables, RowFactor, block_rows
 from nestbit.codecs.coder import Encoded
 from nestbit.codecs.codes import Factor, Layout, LevelCodes
 from nestbit.codecs.scorers import Ids, Metric, Scorer
@@ -48,12 +48,12 @@ class Basis:
 
 @dataclass(frozen=True)
 class CellScorer:
-    """Tables (m, cells, 16 or 256) of float queries; score = bias + scale_r Σ_c table[cell_c(r)].
+    """Tables of float queries; score = bias + scale_r Σ_c table[cell_c(r)].
 
     The scan rounds the tables to 8 bits; `rescore` uses them in float.
     """
 
-    tables: Floats
+    tables: QueryTables
     bias: Floats
     metric: Metric
 
@@ -61,14 +61,13 @@ class CellScorer:
         self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded tables."""
-        tables, scale, base = quantize_tables(self.tables)
         gain = np.float32(self.metric.gain)
         ids, scores = kernels.cells_scan(
             self._columns(codes),
-            tables,
+            self.tables.rounded,
             k,
-            scales=gain * scale,
-            bases=gain * base,
+            scales=gain * self.tables.scale,
+            bases=gain * self.tables.base,
             row_scale=codes.factors.get("scale"),
             row_bias=self.metric.row_bias(codes),
             mask=mask,
@@ -78,7 +77,7 @@ class CellScorer:
 
     def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
         """Scores of the float tables."""
-        sums = kernels.cells_rescore(self._columns(codes), ids, self.tables, threads=threads)
+        sums = kernels.cells_rescore(self._columns(codes), ids, self.tables.values, threads=threads)
         if "scale" in codes.factors:
             sums = sums * codes.factors["scale"][ids].astype(np.float32)
         return self.metric.score(sums, codes, ids, self.bias)
@@ -89,7 +88,7 @@ class CellScorer:
         return CellScorer(tables, bias, self.metric.of(queries))
 
     def _columns(self, codes: LevelCodes) -> NDArray[np.uint8]:
-        cells, size = self.tables.shape[1:]
+        cells, size = self.tables.values.shape[1:]
         return codes.data[:, : cells if size == 256 else cells // 2]
 
 

@@ -156,6 +156,34 @@ def cells_decode(
     return rows
 
 
+def cells_tables(
+    z: Floats,
+    first: NDArray[np.int32],
+    width: NDArray[np.int32],
+    books: Floats,
+    *,
+    threads: int | None = None,
+) -> tuple[Floats, Bytes, Floats, Floats]:
+    """Return the tables of the queries, float and rounded; see `nestbit.kernels`."""
+    del threads
+    k = books.shape[1]
+    count = len(first) + len(first) % 2 if k == 16 else len(first)
+    tables = np.zeros((len(z), count, k), np.float32)
+    column = 0
+    for cell, (start, size) in enumerate(zip(first, width, strict=True)):
+        for coordinate in range(start, start + size):
+            table = tables[:, cell]
+            tables[:, cell] = _fma(z[:, coordinate, None], books[None, column], table)
+            column += 1
+    low = tables.min(axis=2, keepdims=True)
+    scale = (tables - low).max(axis=(1, 2), initial=0) / np.float32(255)
+    steps = (tables - low) / np.where(scale > 0, scale, np.float32(1))[:, None, None]
+    # A running sum adds the cells in order.
+    base = np.cumsum(low[:, :, 0], axis=1, dtype=np.float64)[:, -1]
+    rounded = np.rint(np.minimum(steps, 255)).astype(np.uint8)
+    return tables, rounded, scale, base.astype(np.float32)
+
+
 def bits_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None = None) -> Floats:
     """Return the weighted sums of the ones of the chosen rows; see `nestbit.kernels`."""
     del threads
