@@ -249,11 +249,13 @@ def cells_tables(
     """
     z = _matrix(z, "z", np.float32)
     books = np.ascontiguousarray(_matrix(books, "books", np.float32))
-    count = _threads(threads)
+    # One query is one thread's work.
+    count = 1 if threads is None and len(z) == 1 else _threads(threads)
     try:
         tables, rounded, scale, base = _native.cells_tables(z, first, width, books, count)
     except (TypeError, ValueError):
         # The native module has checked all; what it refused is told here.
+        isa()
         first, width = _ranges(first, width, z.shape[1])
         _books(books.T, "books, transposed,", width)
         raise
@@ -352,8 +354,8 @@ def _threads(threads: int | None) -> int:
 def _matrix(x: Any, name: str, *dtypes: type, columns: int | None = None) -> NDArray[Any]:
     """Return a two-dimensional view or, where the last axis is strided, a copy."""
     array = np.asarray(x)
-    known = " or ".join(np.dtype(dtype).name for dtype in dtypes)
     if array.ndim != 2 or array.dtype not in [np.dtype(dtype) for dtype in dtypes]:
+        known = " or ".join(np.dtype(dtype).name for dtype in dtypes)
         raise InputError(
             f"{name} must be a two-dimensional {known} array, "
             f"got {array.dtype} of shape {array.shape}"
