@@ -48,7 +48,7 @@ class Basis:
 
 @dataclass(frozen=True)
 class CellScorer:
-    """Tables of float queries; score = bias + scale_r Σ_c table[cell_c(r)].
+    """Tables of float queries; score = bias + offset_r + scale_r Σ_c table[cell_c(r)].
 
     The scan rounds the tables to 8 bits; `rescore` uses them in float.
     """
@@ -80,6 +80,8 @@ class CellScorer:
         sums = kernels.cells_rescore(self._columns(codes), ids, self.tables.values, threads=threads)
         if "scale" in codes.factors:
             sums = sums * codes.factors["scale"][ids].astype(np.float32)
+        if "offset" in codes.factors:
+            sums = sums + codes.factors["offset"][ids]
         return self.metric.score(sums, codes, ids, self.bias)
 
     def of(self, queries: Ids) -> CellScorer:
@@ -134,13 +136,13 @@ class CellCoder:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes per row, the float16 factor included."""
-        return self.width + 2 * self.scaled
+        """Bytes per row, the factors included."""
+        return self.width + 2 * self.scaled + 4 * self.factor.offset
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The float16 ``scale`` of scaled codes."""
-        return ("scale",) if self.scaled else ()
+        """The float16 ``scale`` of scaled codes, the float32 ``offset`` of those that keep one."""
+        return ("scale",) * self.scaled + ("offset",) * self.factor.offset
 
     @property
     def prefixes(self) -> int:
@@ -155,7 +157,11 @@ class CellCoder:
     def encode(self, z: Floats) -> Encoded:
         """Code rows (n, dim)."""
         data = np.empty((len(z), self.width), np.uint8)
-        scale = np.ones(len(z), np.float16)
+        factors: dict[str, Factor] = {}
+        if self.scaled:
+            factors["scale"] = np.ones(len(z), np.float16)
+        if self.factor.offset:
+            factors["offset"] = np.empty(len(z), np.float32)
         step = block_rows(self.dim)
         # Fresh pages for every block would cost as much as coding it.
         centred = np.empty((min(step, len(z)), self.dim), np.float32)
@@ -170,8 +176,10 @@ class CellCoder:
                 # A basis that leaves dimensions out is orthonormal: the whole row's energy counts.
                 whole = y if y.shape[1] >= x.shape[1] else x
                 energy = np.einsum("ij,ij->i", whole, whole)
-                scale[part] = self.factor.of(energy, along, length2)
-        return Encoded(data, {"scale": scale} if self.scaled else {})
+                factors["scale"][part] = self.factor.of(energy, along, length2)
+            if self.factor.offset:
+                factors["offset"][part] = x @ self.basis.mean
+        return Encoded(data, factors)
 
     def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
         """Float rows (n, dim) of packed rows and their factors."""
@@ -184,8 +192,10 @@ class CellCoder:
     def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
         """Tables of the queries over all cells, or over the first ``dims``."""
         cells = self.cells if dims is None else self.cells.prefix(dims)
-        tables = cells.tables(queries @ self.basis.back.T)
-        return CellScorer(tables, bias + queries @ self.basis.mean, metric)
+        bias = bias + queries @ self.basis.mean
+        if self.factor.offset:
+            queries = queries - self.basis.mean
+        return CellScorer(cells.tables(queries @ self.basis.back.T), bias, metric)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Basis and codebooks; the notes go into the header."""
@@ -214,7 +224,8 @@ def restore(
         a = dict(arrays)
         basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
         cells = Cells(a.pop("first"), a.pop("width"), a.pop("centroids"), a.pop("gain"))
-        factor = RowFactor(header["factor"]["kind"], float(header["factor"]["gain"]))
+        stored = header["factor"]
+        factor = RowFactor(stored["kind"], float(stored["gain"]), bool(stored["offset"]))
         r, columns = basis.forward.shape[1], int(cells.width.sum())
         fits = (
             not a

@@ -83,11 +83,12 @@ _REACHES = (3.0, 1.6, 1.9, 2.2, 2.5, 2.8, 3.4, 3.9)
 
 @dataclass(frozen=True)
 class RaBitQ(_CellRecipe):
-    """Random rotation, ``bits`` (1 to 8) per dimension on a uniform grid, one factor per row.
+    """Random rotation, ``bits`` (1 to 8) per dimension on a uniform grid, two factors per row.
 
     The estimator of RaBitQ (arXiv:2405.12497, 2409.09913): each row takes the grid point
-    nearest in direction, and ‖z‖² / ⟨ẑ, z⟩ makes the inner product unbiased. Bit planes are
-    cells of four dimensions, the highest plane of each four first.
+    nearest in direction, and ‖z‖² / ⟨ẑ, z⟩ makes the inner product unbiased. With the mean μ,
+    ⟨q, x⟩ = ⟨q, μ⟩ + ⟨μ, x - μ⟩ + ⟨q - μ, x - μ⟩, of which only the last is estimated. Bit planes
+    are cells of four dimensions, the highest plane of each four first.
     """
 
     bits: int = 1
@@ -138,7 +139,7 @@ class RaBitQ(_CellRecipe):
         cells = Cells(
             first, width, centroids.astype(np.float32), np.ones(centroids.shape[1], np.float32)
         )
-        return CellCoder(self, basis, cells, RowFactor("direction"), {})
+        return CellCoder(self, basis, cells, RowFactor("direction", offset=True), {})
 
 
 @dataclass(frozen=True)

@@ -167,10 +167,14 @@ class RowFactor:
     ``direction`` is ‖z‖² / ⟨ẑ, z⟩, which makes ⟨q, ẑ⟩ an unbiased estimate row by row (RaBitQ,
     arXiv:2405.12497); ``length`` is ‖z‖ / ‖ẑ‖ times ``gain``, which is unbiased on the average of
     the rows and varies less where few bits are spent; ``none`` leaves rows without one.
+
+    With ``offset`` a row also keeps ⟨mean, z⟩ as float32, so that a score only estimates the
+    product of the query's own deviation from the mean with that of the row.
     """
 
     kind: Literal["direction", "length", "none"]
     gain: float = 1.0
+    offset: bool = False
 
     def of(self, energy: Floats, along: Floats, length2: Floats) -> Floats:
         """Factors (n,) from ‖z‖² over all coordinates, dropped ones included, ⟨ẑ, z⟩ and ‖ẑ‖²."""

@@ -60,6 +60,7 @@ def _cells(coder: CellCoder) -> list[str]:
     lines = [
         f"{len(coder.cells)} cells of {coder.cells.bits} bits over {coded} of {coder.dim} "
         f"coordinates ({coder.basis.name}), {_FACTORS[coder.factor.kind]}"
+        f"{' and its product with the mean' if coder.factor.offset else ''}"
     ]
     if coder.kind == "nested":
         lines.append(f"bits by coordinate, 0 to {bits.max():g}: {_sparkline(bits)}")
