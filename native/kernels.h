@@ -168,6 +168,21 @@ struct TablesOut {
 // cells' least values, rounded = the nearest whole number of (table - least) / scale.
 using TablesFn = void (*)(const TableBooks& books, const float* query, const TablesOut& out);
 
+// A rotation as rabitq.h tells it: `window` dimensions are transformed and scaled by `scale`.
+struct Rotation {
+    size_t dim, window, rounds;
+    const float* signs;
+    float scale;
+    bool inverse;
+};
+using RotateFn = void (*)(const Rotation& rotation, float* row);
+
+// The point of the grid of 2^bits points a coordinate that is nearest in direction to the row z,
+// over several steps: its codes, <point, z> and |point|^2. z (r) is zero-padded to kRowGroup
+// values, for which `code` and the scratch `trial` have room.
+using GridFn = void (*)(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial,
+                        float* along, float* length2);
+
 struct KernelTable {
     const char* name;
     ScoreFn score[kOps];
@@ -175,6 +190,8 @@ struct KernelTable {
     RescoreFn rescore[kElements];
     EncodeFn encode;
     TablesFn tables;
+    RotateFn rotate;
+    GridFn grid;
     // Wrapping sum of all 64-bit little-endian words (the last one zero-padded): a plain read.
     uint64_t (*read)(const uint8_t* data, size_t size);
 

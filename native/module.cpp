@@ -18,6 +18,7 @@
 #include "dispatch.h"
 #include "encode.h"
 #include "finite.h"
+#include "rabitq.h"
 #include "scan.h"
 #include "tables.h"
 #include "topk.h"
@@ -379,6 +380,41 @@ ScoresOut cells_decode(const ByteRows& codes, const Ints& first, const Ints& wid
     return out;
 }
 
+ScoresOut hadamard(const FloatRows& x, const FloatWeights& signs, bool inverse, size_t threads,
+                   const std::string& isa) {
+    const auto rows = row_block(x, "rows must be contiguous along the last axis");
+    require(signs.shape(0) > 0 && x.shape(1) <= signs.shape(1), "no more columns than signs");
+    require(threads >= 1, "threads must be at least 1");
+    const KernelTable& table = table_of(isa);
+    auto out = new_array<float>(rows.count, signs.shape(1));
+    const nestbit::RotateRequest request{x.data(),       x.stride(0),    rows.count,
+                                         x.shape(1),     signs.shape(1), signs.shape(0),
+                                         signs.data(),   inverse,        threads};
+    float* to = out.data();
+    const nb::gil_scoped_release released;
+    nestbit::rotate_rows(table, request, to);
+    return out;
+}
+
+nb::tuple rabitq_encode(const FloatRows& z, int bits, size_t threads, const std::string& isa) {
+    const auto rows = row_block(z, "rows must be contiguous along the last axis");
+    const size_t r = z.shape(1);
+    require(r % 4 == 0 && bits >= 1 && bits <= 8, "columns in fours and 1 to 8 bits");
+    require(threads >= 1, "threads must be at least 1");
+    const KernelTable& table = table_of(isa);
+    const size_t cells = r / 4 * static_cast<size_t>(bits);
+    auto codes = new_array<uint8_t>(rows.count, nestbit::code_bytes(cells, size_t{16}));
+    auto sums = new_array<float>(size_t{2}, rows.count);
+    uint8_t* codes_to = codes.data();
+    float* sums_to = sums.data();
+    {
+        const nb::gil_scoped_release released;
+        nestbit::encode_grid(table, z.data(), z.stride(0), rows.count, r, bits, threads, codes_to,
+                             sums_to, sums_to + rows.count);
+    }
+    return nb::make_tuple(std::move(codes), std::move(sums));
+}
+
 nb::tuple bytes_encode(const FloatRows& z, const Floats& offset, const Floats& inverse,
                        bool is_signed, size_t threads) {
     const auto rows = row_block(z, "rows must be contiguous along the last axis");
@@ -505,6 +541,15 @@ NB_MODULE(_native, m) {
           nb::sig("def cells_decode(codes: " ARRAY("uint8") CELLS ", decoded: " ARRAY("float32")
                   ", coordinates: int, threads: int) -> " ARRAY("float32")),
           "Sums of the decoded centroids that the cells of the codes pick.");
+    m.def("hadamard", &hadamard, "x"_a.noconvert(), "signs"_a.noconvert(), "inverse"_a, "threads"_a,
+          "isa"_a = "",
+          nb::sig("def hadamard(x: " ARRAY("float32") ", signs: " ARRAY("float32")
+                  ", inverse: bool, threads: int, isa: str = '') -> " ARRAY("float32")),
+          "Rows rotated by rounds of signs and Hadamard transforms, or rotated back.");
+    m.def("rabitq_encode", &rabitq_encode, "z"_a.noconvert(), "bits"_a, "threads"_a, "isa"_a = "",
+          nb::sig("def rabitq_encode(z: " ARRAY("float32") ", bits: int, threads: int, isa: str = '')"
+                  " -> tuple[" ARRAY("uint8") ", " ARRAY("float32") "]"),
+          "Bit planes of the grid points nearest in direction, their products and squares.");
     m.def("bytes_encode", &bytes_encode, "z"_a.noconvert(), "offset"_a.noconvert(),
           "inverse"_a.noconvert(), "is_signed"_a, "threads"_a,
           nb::sig("def bytes_encode(z: " ARRAY("float32") ", offset: " ARRAY("float32")

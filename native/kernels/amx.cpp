@@ -290,6 +290,8 @@ const KernelTable kAmx = {
                 avx512::rescore_wide},
     .encode = avx512::encode,
     .tables = avx512::tables,
+    .rotate = avx512::rotate,
+    .grid = avx512::grid,
     .read = avx512::read,
     .pack_from = kPackFrom,
     .packed_bytes = packed_bytes,

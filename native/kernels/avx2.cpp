@@ -205,6 +205,8 @@ const KernelTable kAvx2 = {
                 avx2::rescore_wide},
     .encode = avx2::encode,
     .tables = avx2::tables,
+    .rotate = avx2::rotate,
+    .grid = avx2::grid,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

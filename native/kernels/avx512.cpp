@@ -125,6 +125,8 @@ const KernelTable kAvx512 = {
                 avx512::rescore_wide},
     .encode = avx512::encode,
     .tables = avx512::tables,
+    .rotate = avx512::rotate,
+    .grid = avx512::grid,
     .read = avx512::read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -9,6 +9,7 @@ NESTBIT_TARGET_BEGIN(NESTBIT_AVX512)
 
 #include "cells_encode.h"
 #include "cells_tables.h"
+#include "rabitq.h"
 
 namespace nestbit::avx512 {
 namespace {
@@ -55,6 +56,13 @@ void encode(const CellBooks& books, const EncodeTile& tile, float* along, float*
 
 void tables(const TableBooks& books, const float* query, const TablesOut& out) {
     CellTables<Lanes>::all(books, query, out);
+}
+
+void rotate(const Rotation& rotation, float* row) { Rabitq<Lanes>::rotate(rotation, row); }
+
+void grid(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+          float* length2) {
+    Rabitq<Lanes>::grid(z, r, bits, code, trial, along, length2);
 }
 
 }  // namespace nestbit::avx512

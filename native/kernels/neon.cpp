@@ -245,6 +245,8 @@ const KernelTable kNeon = {
                 neon::rescore_cells, neon::rescore_wide},
     .encode = neon::encode,
     .tables = neon::tables,
+    .rotate = neon::rotate,
+    .grid = neon::grid,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

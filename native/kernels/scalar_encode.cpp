@@ -5,6 +5,7 @@
 #include "target.h"
 #include "cells_encode.h"
 #include "cells_tables.h"
+#include "rabitq.h"
 
 namespace nestbit {
 namespace {
@@ -49,6 +50,13 @@ void encode_scalar(const CellBooks& books, const EncodeTile& tile, float* along,
 
 void tables_scalar(const TableBooks& books, const float* query, const TablesOut& out) {
     CellTables<Lanes>::all(books, query, out);
+}
+
+void rotate_scalar(const Rotation& rotation, float* row) { Rabitq<Lanes>::rotate(rotation, row); }
+
+void grid_scalar(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+          float* length2) {
+    Rabitq<Lanes>::grid(z, r, bits, code, trial, along, length2);
 }
 
 }  // namespace nestbit

@@ -138,6 +138,24 @@ def cells_decode(
 ) -> numpy.typing.NDArray[numpy.float32]:
     """Sums of the decoded centroids that the cells of the codes pick."""
 
+def hadamard(
+    x: numpy.typing.NDArray[numpy.float32],
+    signs: numpy.typing.NDArray[numpy.float32],
+    inverse: bool,
+    threads: int,
+    isa: str = "",
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Rows rotated by rounds of signs and Hadamard transforms, or rotated back.
+    """
+
+def rabitq_encode(
+    z: numpy.typing.NDArray[numpy.float32], bits: int, threads: int, isa: str = ""
+) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.typing.NDArray[numpy.float32]]:
+    """
+    Bit planes of the grid points nearest in direction, their products and squares.
+    """
+
 def bytes_encode(
     z: numpy.typing.NDArray[numpy.float32],
     offset: numpy.typing.NDArray[numpy.float32],

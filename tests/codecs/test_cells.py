@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import nestbit as nb
 from nestbit.codecs.allocation import balanced_order, even_cells, water_filling
 from nestbit.codecs.cell_coder import CellCoder
-from nestbit.codecs.cells import pack, unpack
+from nestbit.codecs.cells import unpack
 from nestbit.codecs.training import rotate, train_cells
 from nestbit.errors import FileFormatError, InputError, SpecError
 from synthetic import text_like
@@ -110,10 +110,10 @@ def test_eigenvalue_allocation_gives_every_run_alike() -> None:
 
 
 @given(st.integers(1, 9), st.integers(0, 5), st.integers(0, 2**32 - 1))
-def test_packed_nibbles_come_back(cells: int, n: int, seed: int) -> None:
+def test_nibbles_come_out_of_bytes_the_low_half_first(cells: int, n: int, seed: int) -> None:
     nibbles = np.random.default_rng(seed).integers(0, 16, (n, cells)).astype(np.uint8)
-    packed = pack(nibbles)
-    assert packed.shape == (n, (cells + 1) // 2)
+    padded = np.pad(nibbles, ((0, 0), (0, cells % 2)))
+    packed = padded[:, ::2] | (padded[:, 1::2] << 4)
     np.testing.assert_array_equal(unpack(packed, cells), nibbles)
 
 
@@ -308,3 +308,13 @@ def test_identical_rows_do_not_break_a_fit() -> None:
     rows = np.ones((100, 12), np.float32)
     codec = nb.fit(rows, "nested(1)")
     np.testing.assert_allclose(codec.decode(codec.encode(rows)), rows / np.sqrt(12), atol=1e-3)
+
+
+def test_damaged_signs_of_a_rotation_are_refused() -> None:
+    arrays, header = nb.fit(text_like(200, 18), "rabitq").state()
+    key = "level0.coder.signs"
+    signs = arrays[key]
+    assert signs.shape == (6, 20)
+    for broken in (signs * 0, signs[:0], signs[0], signs[:, :17], signs.astype(np.float32)):
+        with pytest.raises(FileFormatError):
+            nb.Codec.from_state({**arrays, key: broken}, header)

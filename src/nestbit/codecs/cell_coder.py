@@ -14,6 +14,7 @@ from nestbit._arrays import Floats
 from nestbit.codecs.cells import Cells, QueryTables, RowFactor, block_rows
 from nestbit.codecs.coder import Encoded
 from nestbit.codecs.codes import Factor, Layout, LevelCodes
+from nestbit.codecs.rotations import HadamardBasis
 from nestbit.codecs.scorers import Ids, Metric, Scorer
 from nestbit.errors import InputError
 from nestbit.kernels.allowed import Mask
@@ -40,10 +41,39 @@ class Basis:
     forward: Floats
     back: Floats
 
-    def rows(self, x: Floats) -> Floats:
-        """Coordinates (n, r) of rows (n, dim)."""
-        z: Floats = np.matmul(x - self.mean, self.forward, dtype=np.float32)
-        return z
+    @property
+    def dim(self) -> int:
+        """Dimensions of the rows."""
+        return len(self.forward)
+
+    @property
+    def coordinates(self) -> int:
+        """Coordinates of the cells."""
+        return int(self.forward.shape[1])
+
+    def centred(self, x: Floats, out: Floats) -> Floats:
+        """Coordinates (n, r) of centred rows (n, dim), in ``out``."""
+        return np.matmul(x, self.forward, out=out)
+
+    def queries(self, q: Floats) -> Floats:
+        """What the coordinates of rows are multiplied with for queries (m, dim)."""
+        return q @ self.back.T
+
+    def rows(self, z: Floats) -> Floats:
+        """Rows (n, dim) of coordinates (n, r), without the mean."""
+        return z @ self.back
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays for saving."""
+        return {"mean": self.mean, "forward": self.forward, "back": self.back}
+
+    def fits(self, dim: int) -> bool:
+        """Whether arrays that were read are a basis of rows (n, dim)."""
+        return (
+            self.mean.shape == (dim,)
+            and self.forward.shape == (dim, self.coordinates)
+            and self.back.shape == (self.coordinates, dim)
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +129,7 @@ class CellCoder:
     """A basis, the cells over it and the rows' factor; ``notes`` say how they came to be."""
 
     recipe: CellRecipe
-    basis: Basis
+    basis: Basis | HadamardBasis
     cells: Cells
     factor: RowFactor
     notes: dict[str, Any]
@@ -117,7 +147,7 @@ class CellCoder:
     @property
     def dim(self) -> int:
         """Dimensions of the rows."""
-        return len(self.basis.forward)
+        return self.basis.dim
 
     @property
     def layout(self) -> Layout:
@@ -165,12 +195,12 @@ class CellCoder:
         step = block_rows(self.dim)
         # Fresh pages for every block would cost as much as coding it.
         centred = np.empty((min(step, len(z)), self.dim), np.float32)
-        coordinates = np.empty((len(centred), self.basis.forward.shape[1]), np.float32)
+        coordinates = np.empty((len(centred), self.basis.coordinates), np.float32)
         for start in range(0, len(z), step):
             part = slice(start, min(start + step, len(z)))
-            x, y = centred[: part.stop - start], coordinates[: part.stop - start]
+            x = centred[: part.stop - start]
             np.subtract(z[part], self.basis.mean, out=x)
-            np.matmul(x, self.basis.forward, out=y)
+            y = self.basis.centred(x, coordinates[: part.stop - start])
             data[part], along, length2 = self.recipe.codes(self.cells, y)
             if self.scaled:
                 # A basis that leaves dimensions out is orthonormal: the whole row's energy counts.
@@ -183,10 +213,10 @@ class CellCoder:
 
     def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
         """Float rows (n, dim) of packed rows and their factors."""
-        y = self.cells.decode(data, self.basis.forward.shape[1])
+        y = self.cells.decode(data, self.basis.coordinates)
         if self.scaled:
             y *= factors["scale"].astype(np.float32)[:, None]
-        rows: Floats = y @ self.basis.back + self.basis.mean
+        rows: Floats = self.basis.rows(y) + self.basis.mean
         return rows
 
     def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
@@ -195,15 +225,13 @@ class CellCoder:
         bias = bias + queries @ self.basis.mean
         if self.factor.offset:
             queries = queries - self.basis.mean
-        return CellScorer(cells.tables(queries @ self.basis.back.T), bias, metric)
+        return CellScorer(cells.tables(self.basis.queries(queries)), bias, metric)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Basis and codebooks; the notes go into the header."""
         cells, basis = self.cells, self.basis
         arrays = {
-            "mean": basis.mean,
-            "forward": basis.forward,
-            "back": basis.back,
+            **basis.state(),
             "first": cells.first,
             "width": cells.width,
             "centroids": cells.centroids,
@@ -222,16 +250,18 @@ def restore(
     """The coder that `CellCoder.state` described; raises `InputError` for what does not fit."""
     try:
         a = dict(arrays)
-        basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
+        basis: Basis | HadamardBasis
+        if "signs" in a:
+            basis = HadamardBasis(a.pop("mean"), a.pop("signs"))
+        else:
+            basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
         cells = Cells(a.pop("first"), a.pop("width"), a.pop("centroids"), a.pop("gain"))
         stored = header["factor"]
         factor = RowFactor(stored["kind"], float(stored["gain"]), bool(stored["offset"]))
-        r, columns = basis.forward.shape[1], int(cells.width.sum())
+        r, columns = basis.coordinates, int(cells.width.sum())
         fits = (
             not a
-            and basis.mean.shape == (dim,)
-            and basis.forward.shape == (dim, r)
-            and basis.back.shape == (r, dim)
+            and basis.fits(dim)
             and cells.first.shape == cells.width.shape == (len(cells),)
             and len(cells) > 0
             and cells.first.min() >= 0

@@ -145,13 +145,6 @@ class Cells:
         )
 
 
-def pack(nibbles: Nibbles) -> NDArray[np.uint8]:
-    """Nibbles (n, cells) two to a byte, the even cell in the low half; an odd end is padded."""
-    if nibbles.shape[1] % 2:
-        nibbles = np.concatenate([nibbles, np.zeros((len(nibbles), 1), np.uint8)], axis=1)
-    return np.ascontiguousarray(nibbles[:, ::2] | (nibbles[:, 1::2] << 4))
-
-
 def unpack(data: NDArray[np.uint8], cells: int) -> Nibbles:
     """Nibbles (n, cells) of packed rows."""
     out = np.empty((len(data), 2 * data.shape[1]), np.uint8)
