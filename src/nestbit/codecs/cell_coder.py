@@ -257,7 +257,7 @@ def restore(
             basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
         cells = Cells(a.pop("first"), a.pop("width"), a.pop("centroids"), a.pop("gain"))
         stored = header["factor"]
-        factor = RowFactor(stored["kind"], float(stored["gain"]), bool(stored["offset"]))
+        factor = RowFactor(stored["kind"], float(stored["gain"]), bool(stored.get("offset")))
         r, columns = basis.coordinates, int(cells.width.sum())
         fits = (
             not a
