@@ -147,12 +147,51 @@ struct EncodeTile {
 using EncodeFn = void (*)(const CellBooks& books, const EncodeTile& tile, float* along,
                           float* length2);
 
+// Codebooks as queries meet them; from centroids * start[c] on `books` holds cell c's decoded
+// centroids as [coordinate][centroid].
+struct TableBooks {
+    size_t cells, centroids;  // 16 or 256 centroids a cell
+    const int32_t *first, *width;
+    const size_t* start;      // sum of the widths of the cells before
+    const float* books;
+};
+
+// Of one query, [cell][centroid] each but for `low`, [cell], which is scratch.
+struct TablesOut {
+    float* tables;
+    uint8_t* rounded;
+    float* low;
+    float *scale, *base;
+};
+
+// tables = <query, centroid>; scale = the largest range of a cell / 255, base = the sum of the
+// cells' least values, rounded = the nearest whole number of (table - least) / scale.
+using TablesFn = void (*)(const TableBooks& books, const float* query, const TablesOut& out);
+
+// A rotation as rabitq.h tells it: `window` dimensions are transformed and scaled by `scale`.
+struct Rotation {
+    size_t dim, window, rounds;
+    const float* signs;
+    float scale;
+    bool inverse;
+};
+using RotateFn = void (*)(const Rotation& rotation, float* row);
+
+// The point of the grid of 2^bits points a coordinate that is nearest in direction to the row z,
+// over several steps: its codes, <point, z> and |point|^2. z (r) is zero-padded to kRowGroup
+// values, for which `code` and the scratch `trial` have room.
+using GridFn = void (*)(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial,
+                        float* along, float* length2);
+
 struct KernelTable {
     const char* name;
     ScoreFn score[kOps];
     SelectFn select;
     RescoreFn rescore[kElements];
     EncodeFn encode;
+    TablesFn tables;
+    RotateFn rotate;
+    GridFn grid;
     // Wrapping sum of all 64-bit little-endian words (the last one zero-padded): a plain read.
     uint64_t (*read)(const uint8_t* data, size_t size);
 

@@ -18,7 +18,9 @@
 #include "dispatch.h"
 #include "encode.h"
 #include "finite.h"
+#include "rabitq.h"
 #include "scan.h"
+#include "tables.h"
 #include "topk.h"
 
 namespace nb = nanobind;
@@ -64,11 +66,11 @@ bool is_half(const auto& array) {
     return array.dtype().code == f && array.dtype().bits == 16;
 }
 
-template <typename T>
-auto new_array(size_t rows, size_t columns) {
-    T* data = new T[std::max<size_t>(1, rows * columns)];
+template <typename T, typename... Sizes>
+auto new_array(Sizes... sizes) {
+    T* data = new T[std::max<size_t>(1, (sizes * ...))];
     nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::ndarray<nb::numpy, T, nb::ndim<2>>(data, {rows, columns}, owner);
+    return nb::ndarray<nb::numpy, T, nb::ndim<sizeof...(Sizes)>>(data, {sizes...}, owner);
 }
 
 const KernelTable& table_of(const std::string& isa) {
@@ -298,12 +300,13 @@ ScoresOut rescore(const AnyRows& rows, const CandidateIds& ids, const FloatWeigh
                        weights.shape(1), threads, isa);
 }
 
-// `books` (16 or 256, sum of the widths); every range has to lie inside the coordinates.
-nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const FloatWeights& books,
-                                size_t coordinates) {
+// `centroids` a cell, `in_books` the sum of the widths; every range has to lie inside the
+// coordinates.
+nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, size_t centroids,
+                                size_t in_books, size_t coordinates) {
     const size_t count = first.shape(0);
     require(count > 0 && width.shape(0) == count, "one first coordinate and one width per cell");
-    require(books.shape(0) == 16 || books.shape(0) == 256, "16 or 256 centroids per cell");
+    require(centroids == 16 || centroids == 256, "16 or 256 centroids per cell");
     size_t columns = 0;
     for (size_t c = 0; c < count; ++c) {
         const int64_t from = first.data()[c], size = width.data()[c];
@@ -311,8 +314,14 @@ nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const Floa
                 "cells must lie inside the coordinates");
         columns += static_cast<size_t>(size);
     }
-    require(books.shape(1) == columns, "one column of centroids per coordinate of a cell");
-    return {first.data(), width.data(), count, columns, coordinates, books.shape(0)};
+    require(in_books == columns, "one column of centroids per coordinate of a cell");
+    return {first.data(), width.data(), count, columns, coordinates, centroids};
+}
+
+// `books` (16 or 256, sum of the widths).
+nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const FloatWeights& books,
+                                size_t coordinates) {
+    return cell_ranges(first, width, books.shape(0), books.shape(1), coordinates);
 }
 
 nb::tuple cells_encode(const FloatRows& z, const Ints& first, const Ints& width,
@@ -337,6 +346,26 @@ nb::tuple cells_encode(const FloatRows& z, const Ints& first, const Ints& width,
     return nb::make_tuple(std::move(codes), std::move(sums));
 }
 
+nb::tuple cells_tables(const FloatRows& z, const Ints& first, const Ints& width,
+                       const FloatWeights& books, size_t threads, const std::string& isa) {
+    const auto queries = row_block(z, "queries must be contiguous along the last axis");
+    const auto cells = cell_ranges(first, width, books.shape(1), books.shape(0), z.shape(1));
+    require(threads >= 1, "threads must be at least 1");
+    const KernelTable& table = table_of(isa);
+    const size_t m = queries.count, count = nestbit::table_count(cells.count, cells.centroids);
+    auto tables = new_array<float>(m, count, cells.centroids);
+    auto rounded = new_array<uint8_t>(m, count, cells.centroids);
+    auto scale = new_array<float>(m), base = new_array<float>(m);
+    const nestbit::TablesRequest request{z.data(), z.stride(0), m, cells, books.data(), threads};
+    float *tables_to = tables.data(), *scale_to = scale.data(), *base_to = base.data();
+    uint8_t* rounded_to = rounded.data();
+    {
+        const nb::gil_scoped_release released;
+        nestbit::make_tables(table, request, tables_to, rounded_to, scale_to, base_to);
+    }
+    return nb::make_tuple(std::move(tables), std::move(rounded), std::move(scale), std::move(base));
+}
+
 ScoresOut cells_decode(const ByteRows& codes, const Ints& first, const Ints& width,
                        const FloatWeights& decoded, size_t coordinates, size_t threads) {
     const auto rows = row_block(codes, "codes must be contiguous along the last axis");
@@ -349,6 +378,41 @@ ScoresOut cells_decode(const ByteRows& codes, const Ints& first, const Ints& wid
     const nb::gil_scoped_release released;
     nestbit::decode_cells(rows, cells, decoded.data(), threads, to);
     return out;
+}
+
+ScoresOut hadamard(const FloatRows& x, const FloatWeights& signs, bool inverse, size_t threads,
+                   const std::string& isa) {
+    const auto rows = row_block(x, "rows must be contiguous along the last axis");
+    require(signs.shape(0) > 0 && x.shape(1) <= signs.shape(1), "no more columns than signs");
+    require(threads >= 1, "threads must be at least 1");
+    const KernelTable& table = table_of(isa);
+    auto out = new_array<float>(rows.count, signs.shape(1));
+    const nestbit::RotateRequest request{x.data(),       x.stride(0),    rows.count,
+                                         x.shape(1),     signs.shape(1), signs.shape(0),
+                                         signs.data(),   inverse,        threads};
+    float* to = out.data();
+    const nb::gil_scoped_release released;
+    nestbit::rotate_rows(table, request, to);
+    return out;
+}
+
+nb::tuple rabitq_encode(const FloatRows& z, int bits, size_t threads, const std::string& isa) {
+    const auto rows = row_block(z, "rows must be contiguous along the last axis");
+    const size_t r = z.shape(1);
+    require(r % 4 == 0 && bits >= 1 && bits <= 8, "columns in fours and 1 to 8 bits");
+    require(threads >= 1, "threads must be at least 1");
+    const KernelTable& table = table_of(isa);
+    const size_t cells = r / 4 * static_cast<size_t>(bits);
+    auto codes = new_array<uint8_t>(rows.count, nestbit::code_bytes(cells, size_t{16}));
+    auto sums = new_array<float>(size_t{2}, rows.count);
+    uint8_t* codes_to = codes.data();
+    float* sums_to = sums.data();
+    {
+        const nb::gil_scoped_release released;
+        nestbit::encode_grid(table, z.data(), z.stride(0), rows.count, r, bits, threads, codes_to,
+                             sums_to, sums_to + rows.count);
+    }
+    return nb::make_tuple(std::move(codes), std::move(sums));
 }
 
 nb::tuple bytes_encode(const FloatRows& z, const Floats& offset, const Floats& inverse,
@@ -466,11 +530,26 @@ NB_MODULE(_native, m) {
                   ", decoded: " ARRAY("float32") ", threads: int, isa: str = '') -> tuple["
                   ARRAY("uint8") ", " ARRAY("float32") "]"),
           "Codes of the rows z, and the pair of <decoded row, z> and |decoded row|**2 of each.");
+    m.def("cells_tables", &cells_tables, "z"_a.noconvert(), "first"_a.noconvert(),
+          "width"_a.noconvert(), "books"_a.noconvert(), "threads"_a, "isa"_a = "",
+          nb::sig("def cells_tables(z: " ARRAY("float32") CELLS ", books: " ARRAY("float32")
+                  ", threads: int, isa: str = '') -> tuple[" ARRAY("float32") ", " ARRAY("uint8")
+                  ", " ARRAY("float32") ", " ARRAY("float32") "]"),
+          "Inner products of the queries z with all centroids, and these in steps of a scale.");
     m.def("cells_decode", &cells_decode, "codes"_a.noconvert(), "first"_a.noconvert(),
           "width"_a.noconvert(), "decoded"_a.noconvert(), "coordinates"_a, "threads"_a,
           nb::sig("def cells_decode(codes: " ARRAY("uint8") CELLS ", decoded: " ARRAY("float32")
                   ", coordinates: int, threads: int) -> " ARRAY("float32")),
           "Sums of the decoded centroids that the cells of the codes pick.");
+    m.def("hadamard", &hadamard, "x"_a.noconvert(), "signs"_a.noconvert(), "inverse"_a, "threads"_a,
+          "isa"_a = "",
+          nb::sig("def hadamard(x: " ARRAY("float32") ", signs: " ARRAY("float32")
+                  ", inverse: bool, threads: int, isa: str = '') -> " ARRAY("float32")),
+          "Rows rotated by rounds of signs and Hadamard transforms, or rotated back.");
+    m.def("rabitq_encode", &rabitq_encode, "z"_a.noconvert(), "bits"_a, "threads"_a, "isa"_a = "",
+          nb::sig("def rabitq_encode(z: " ARRAY("float32") ", bits: int, threads: int, isa: str = '')"
+                  " -> tuple[" ARRAY("uint8") ", " ARRAY("float32") "]"),
+          "Bit planes of the grid points nearest in direction, their products and squares.");
     m.def("bytes_encode", &bytes_encode, "z"_a.noconvert(), "offset"_a.noconvert(),
           "inverse"_a.noconvert(), "is_signed"_a, "threads"_a,
           nb::sig("def bytes_encode(z: " ARRAY("float32") ", offset: " ARRAY("float32")

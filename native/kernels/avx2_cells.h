@@ -11,6 +11,10 @@ void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int3
           size_t ld);
 void rescore_cells(const Candidates& rows, const float* weights, float* out);
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
+void tables(const TableBooks& books, const float* query, const TablesOut& out);
+void rotate(const Rotation& rotation, float* row);
+void grid(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+          float* length2);
 void rescore_wide(const Candidates& rows, const float* weights, float* out);
 
 }  // namespace nestbit::avx2

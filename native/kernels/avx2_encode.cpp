@@ -1,4 +1,4 @@
-// The encoder of cells with AVX2: 8 rows per vector, 16 at once.
+// The encoder of cells with AVX2, 8 rows per vector, 16 at once, and the tables of queries.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -11,6 +11,8 @@
 NESTBIT_TARGET_BEGIN("avx2,fma,f16c,popcnt")
 
 #include "cells_encode.h"
+#include "cells_tables.h"
+#include "rabitq.h"
 
 namespace nestbit::avx2 {
 namespace {
@@ -28,6 +30,20 @@ struct Lanes {
     static Floats add(Floats x, Floats y) { return _mm256_add_ps(x, y); }
     static Floats subtract(Floats x, Floats y) { return _mm256_sub_ps(x, y); }
     static Floats fma(Floats x, Floats y, Floats z) { return _mm256_fmadd_ps(x, y, z); }
+    static Floats divide(Floats x, Floats y) { return _mm256_div_ps(x, y); }
+    static Floats least(Floats x, Floats y) { return _mm256_min_ps(x, y); }
+    static Floats largest(Floats x, Floats y) { return _mm256_max_ps(x, y); }
+    static float least_lane(Floats x) {
+        __m128 four = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+        four = _mm_min_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_min_ss(four, _mm_movehdup_ps(four)));
+    }
+    static float largest_lane(Floats x) {
+        __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+        four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+    }
+    static Ints nearest(Floats x) { return _mm256_cvtps_epi32(x); }
     static void keep_larger(Floats score, Ints number, Floats& top, Ints& best) {
         const Floats larger = _mm256_cmp_ps(score, top, _CMP_GT_OQ);
         top = _mm256_blendv_ps(top, score, larger);
@@ -48,6 +64,17 @@ struct Lanes {
 
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2) {
     CellEncoder<Lanes>::encode(books, tile, along, length2);
+}
+
+void tables(const TableBooks& books, const float* query, const TablesOut& out) {
+    CellTables<Lanes>::all(books, query, out);
+}
+
+void rotate(const Rotation& rotation, float* row) { Rabitq<Lanes>::rotate(rotation, row); }
+
+void grid(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+          float* length2) {
+    Rabitq<Lanes>::grid(z, r, bits, code, trial, along, length2);
 }
 
 }  // namespace nestbit::avx2

@@ -35,6 +35,10 @@ void rescore_cells(const Candidates& rows, const float* weights, float* out);
 
 // avx512_encode.cpp
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
+void tables(const TableBooks& books, const float* query, const TablesOut& out);
+void rotate(const Rotation& rotation, float* row);
+void grid(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+          float* length2);
 
 // avx512_wide.cpp
 void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,

@@ -1,4 +1,4 @@
-// The encoder of cells with AVX-512: 16 rows per vector, 64 at once.
+// The encoder of cells with AVX-512, 16 rows per vector, 64 at once, and the tables of queries.
 #if defined(__x86_64__)
 
 #include <cmath>
@@ -8,6 +8,8 @@
 NESTBIT_TARGET_BEGIN(NESTBIT_AVX512)
 
 #include "cells_encode.h"
+#include "cells_tables.h"
+#include "rabitq.h"
 
 namespace nestbit::avx512 {
 namespace {
@@ -25,6 +27,12 @@ struct Lanes {
     static Floats add(Floats x, Floats y) { return _mm512_add_ps(x, y); }
     static Floats subtract(Floats x, Floats y) { return _mm512_sub_ps(x, y); }
     static Floats fma(Floats x, Floats y, Floats z) { return _mm512_fmadd_ps(x, y, z); }
+    static Floats divide(Floats x, Floats y) { return _mm512_div_ps(x, y); }
+    static Floats least(Floats x, Floats y) { return _mm512_min_ps(x, y); }
+    static Floats largest(Floats x, Floats y) { return _mm512_max_ps(x, y); }
+    static float least_lane(Floats x) { return _mm512_reduce_min_ps(x); }
+    static float largest_lane(Floats x) { return _mm512_reduce_max_ps(x); }
+    static Ints nearest(Floats x) { return _mm512_cvtps_epi32(x); }
     static void keep_larger(Floats score, Ints number, Floats& top, Ints& best) {
         const __mmask16 larger = _mm512_cmp_ps_mask(score, top, _CMP_GT_OQ);
         top = _mm512_mask_mov_ps(top, larger, score);
@@ -44,6 +52,17 @@ struct Lanes {
 
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2) {
     CellEncoder<Lanes>::encode(books, tile, along, length2);
+}
+
+void tables(const TableBooks& books, const float* query, const TablesOut& out) {
+    CellTables<Lanes>::all(books, query, out);
+}
+
+void rotate(const Rotation& rotation, float* row) { Rabitq<Lanes>::rotate(rotation, row); }
+
+void grid(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+          float* length2) {
+    Rabitq<Lanes>::grid(z, r, bits, code, trial, along, length2);
 }
 
 }  // namespace nestbit::avx512

@@ -1,4 +1,4 @@
-// The encoder of cells with NEON: 4 rows per vector, 16 at once.
+// The encoder of cells with NEON, 4 rows per vector, 16 at once, and the tables of queries.
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
@@ -12,6 +12,8 @@
 NESTBIT_TARGET_BEGIN(NESTBIT_DOTPROD)
 
 #include "cells_encode.h"
+#include "cells_tables.h"
+#include "rabitq.h"
 
 namespace nestbit::neon {
 namespace {
@@ -29,6 +31,12 @@ struct Lanes {
     static Floats add(Floats x, Floats y) { return vaddq_f32(x, y); }
     static Floats subtract(Floats x, Floats y) { return vsubq_f32(x, y); }
     static Floats fma(Floats x, Floats y, Floats z) { return vfmaq_f32(z, x, y); }
+    static Floats divide(Floats x, Floats y) { return vdivq_f32(x, y); }
+    static Floats least(Floats x, Floats y) { return vminq_f32(x, y); }
+    static Floats largest(Floats x, Floats y) { return vmaxq_f32(x, y); }
+    static float least_lane(Floats x) { return vminvq_f32(x); }
+    static float largest_lane(Floats x) { return vmaxvq_f32(x); }
+    static Ints nearest(Floats x) { return vcvtnq_s32_f32(x); }
     static void keep_larger(Floats score, Ints number, Floats& top, Ints& best) {
         const uint32x4_t larger = vcgtq_f32(score, top);
         top = vbslq_f32(larger, score, top);
@@ -53,6 +61,17 @@ struct Lanes {
 
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2) {
     CellEncoder<Lanes>::encode(books, tile, along, length2);
+}
+
+void tables(const TableBooks& books, const float* query, const TablesOut& out) {
+    CellTables<Lanes>::all(books, query, out);
+}
+
+void rotate(const Rotation& rotation, float* row) { Rabitq<Lanes>::rotate(rotation, row); }
+
+void grid(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+          float* length2) {
+    Rabitq<Lanes>::grid(z, r, bits, code, trial, along, length2);
 }
 
 }  // namespace nestbit::neon

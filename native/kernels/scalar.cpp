@@ -153,6 +153,10 @@ uint64_t read(const uint8_t* data, size_t size) {
 
 // scalar_encode.cpp
 void encode_scalar(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
+void tables_scalar(const TableBooks& books, const float* query, const TablesOut& out);
+void rotate_scalar(const Rotation& rotation, float* row);
+void grid_scalar(const float* z, size_t r, int bits, uint8_t* code, uint8_t* trial, float* along,
+                 float* length2);
 
 const KernelTable kScalar = {
     .name = "scalar",
@@ -164,6 +168,9 @@ const KernelTable kScalar = {
                 rescore<Element::f16>, rescore<Element::bf16>, rescore<Element::f32>,
                 rescore<Element::cells>, rescore<Element::wide>},
     .encode = encode_scalar,
+    .tables = tables_scalar,
+    .rotate = rotate_scalar,
+    .grid = grid_scalar,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -111,6 +111,23 @@ def cells_encode(
     Codes of the rows z, and the pair of <decoded row, z> and |decoded row|**2 of each.
     """
 
+def cells_tables(
+    z: numpy.typing.NDArray[numpy.float32],
+    first: numpy.typing.NDArray[numpy.int32],
+    width: numpy.typing.NDArray[numpy.int32],
+    books: numpy.typing.NDArray[numpy.float32],
+    threads: int,
+    isa: str = "",
+) -> tuple[
+    numpy.typing.NDArray[numpy.float32],
+    numpy.typing.NDArray[numpy.uint8],
+    numpy.typing.NDArray[numpy.float32],
+    numpy.typing.NDArray[numpy.float32],
+]:
+    """
+    Inner products of the queries z with all centroids, and these in steps of a scale.
+    """
+
 def cells_decode(
     codes: numpy.typing.NDArray[numpy.uint8],
     first: numpy.typing.NDArray[numpy.int32],
@@ -120,6 +137,24 @@ def cells_decode(
     threads: int,
 ) -> numpy.typing.NDArray[numpy.float32]:
     """Sums of the decoded centroids that the cells of the codes pick."""
+
+def hadamard(
+    x: numpy.typing.NDArray[numpy.float32],
+    signs: numpy.typing.NDArray[numpy.float32],
+    inverse: bool,
+    threads: int,
+    isa: str = "",
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Rows rotated by rounds of signs and Hadamard transforms, or rotated back.
+    """
+
+def rabitq_encode(
+    z: numpy.typing.NDArray[numpy.float32], bits: int, threads: int, isa: str = ""
+) -> tuple[numpy.typing.NDArray[numpy.uint8], numpy.typing.NDArray[numpy.float32]]:
+    """
+    Bit planes of the grid points nearest in direction, their products and squares.
+    """
 
 def bytes_encode(
     z: numpy.typing.NDArray[numpy.float32],

@@ -136,3 +136,9 @@ def test_a_residual_saves_bytes_on_real_rows(data_dir: Path) -> None:
     residual, twice = recall
     assert size[residual] == size[twice]
     assert recall[residual] > recall[twice]
+
+
+def test_a_residual_of_rabitq_is_refused() -> None:
+    with pytest.raises(SpecError, match="begin with another coder"):
+        parse("rabitq(2) + residual | int8")
+    parse("nested(1) + residual | rabitq")

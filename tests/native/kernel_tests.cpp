@@ -19,7 +19,9 @@
 
 #include "dispatch.h"
 #include "encode.h"
+#include "rabitq.h"
 #include "scan.h"
+#include "tables.h"
 #include "topk.h"
 
 namespace {
@@ -380,6 +382,150 @@ void test_encode(const KernelTable& table, size_t centroids, size_t n, size_t ce
                   std::to_string(centroids));
 }
 
+void test_tables(const KernelTable& table, size_t centroids, size_t m, size_t cells, size_t r,
+                 size_t threads, size_t gap) {
+    std::vector<int32_t> first(cells), width(cells);
+    size_t columns = 0;
+    for (size_t c = 0; c < cells; ++c) {
+        const size_t from = random_engine() % r;
+        first[c] = static_cast<int32_t>(from);
+        width[c] = static_cast<int32_t>(1 + random_engine() % std::min<size_t>(r - from, 40));
+        columns += static_cast<size_t>(width[c]);
+    }
+    std::normal_distribution<float> normal;
+    Matrix queries(m, 4 * r, 4 * (r + gap)), books(columns, 4 * centroids, 4 * centroids);
+    for (Matrix* matrix : {&queries, &books}) {
+        for (size_t i = 0; i < matrix->count; ++i) {
+            float* row = reinterpret_cast<float*>(matrix->row(i));
+            for (size_t j = 0; j < matrix->width / 4; ++j) row[j] = normal(random_engine);
+        }
+    }
+    const size_t count = table_count(cells, centroids), size = count * centroids;
+    Matrix tables(m, 4 * size, 4 * size), rounded(m, size, size);
+    std::vector<float> scale(m), base(m);
+    make_tables(table,
+                {reinterpret_cast<float*>(queries.row(0)), static_cast<ptrdiff_t>(r + gap), m,
+                 {first.data(), width.data(), cells, columns, r, centroids},
+                 reinterpret_cast<float*>(books.row(0)), threads},
+                reinterpret_cast<float*>(tables.row(0)), rounded.row(0), scale.data(), base.data());
+    bool ok = true;
+    for (size_t q = 0; q < m; ++q) {
+        const float* query = reinterpret_cast<const float*>(queries.row(q));
+        const float* found = reinterpret_cast<const float*>(tables.row(q));
+        std::vector<float> sums(size, 0.0f), low(count, 0.0f);
+        float range = 0;
+        double total = 0;
+        size_t start = 0;
+        for (size_t c = 0; c < cells; start += static_cast<size_t>(width[c++])) {
+            float* sum = sums.data() + c * centroids;
+            for (size_t w = 0; w < static_cast<size_t>(width[c]); ++w) {
+                const float* book = reinterpret_cast<const float*>(books.row(start + w));
+                const float x = query[static_cast<size_t>(first[c]) + w];
+                for (size_t j = 0; j < centroids; ++j) sum[j] = std::fma(x, book[j], sum[j]);
+            }
+            low[c] = *std::min_element(sum, sum + centroids);
+            range = std::max(range, *std::max_element(sum, sum + centroids) - low[c]);
+            total += static_cast<double>(low[c]);
+        }
+        ok = ok && std::equal(sums.begin(), sums.end(), found);
+        ok = ok && scale[q] == range / 255.0f && base[q] == static_cast<float>(total);
+        for (size_t i = 0; i < size; ++i) {
+            const float steps = (sums[i] - low[i / centroids]) / scale[q];
+            ok = ok && rounded.row(q)[i] == static_cast<int>(std::nearbyint(steps));
+        }
+    }
+    check(ok, std::string(table.name) + " tables m=" + std::to_string(m) + " cells=" +
+                  std::to_string(cells) + " r=" + std::to_string(r) + " of " +
+                  std::to_string(centroids));
+}
+
+void test_rotate(const KernelTable& table, size_t n, size_t dim, size_t zeros, size_t rounds) {
+    const size_t width = dim - std::min(zeros, dim - 1);
+    std::normal_distribution<float> normal;
+    Matrix rows(n, 4 * width, 4 * (width + zeros)), signs(rounds, 4 * dim, 4 * dim);
+    Matrix out(n, 4 * dim, 4 * dim), back(n, 4 * dim, 4 * dim);
+    const auto row = [](Matrix& m, size_t r) { return reinterpret_cast<float*>(m.row(r)); };
+    for (size_t r = 0; r < n; ++r) {
+        for (size_t i = 0; i < width; ++i) row(rows, r)[i] = normal(random_engine);
+    }
+    for (size_t i = 0; i < rounds * dim; ++i) row(signs, 0)[i] = random_engine() % 2 ? 1.0f : -1.0f;
+    RotateRequest request{row(rows, 0), static_cast<ptrdiff_t>(width + zeros), n, width, dim, rounds,
+                          row(signs, 0), false, 2};
+    rotate_rows(table, request, row(out, 0));
+    request = {row(out, 0), static_cast<ptrdiff_t>(dim), n, dim, dim, rounds, row(signs, 0), true, 1};
+    rotate_rows(table, request, row(back, 0));
+    size_t window = 1;
+    while (2 * window <= dim) window *= 2;
+    const size_t half = dim / 2;
+    bool ok = true;
+    for (size_t r = 0; r < n; ++r) {
+        std::vector<float> x(row(rows, r), row(rows, r) + width);
+        x.resize(dim, 0.0f);
+        for (size_t k = 0; k < rounds; ++k) {
+            for (size_t i = 0; i < dim; ++i) x[i] *= row(signs, k)[i];
+            float* part = x.data() + (k % 2 ? dim - window : 0);
+            for (size_t h = 1; h < window; h *= 2) {
+                for (size_t i = 0; i < window; ++i) {
+                    if (i & h) continue;
+                    const float a = part[i], b = part[i + h];
+                    part[i] = a + b, part[i + h] = a - b;
+                }
+            }
+            for (size_t i = 0; i < window; ++i) part[i] *= 1 / std::sqrt(static_cast<float>(window));
+            for (size_t i = 0; i < half && window < dim && k % 2; ++i) {
+                const float a = x[i], b = x[i + dim - half];
+                x[i] = (a + b) * std::sqrt(0.5f), x[i + dim - half] = (a - b) * std::sqrt(0.5f);
+            }
+        }
+        ok = ok && std::equal(x.begin(), x.end(), row(out, r));
+        for (size_t i = 0; i < dim; ++i) {
+            const float before = i < width ? row(rows, r)[i] : 0.0f;
+            ok = ok && std::fabs(row(back, r)[i] - before) < 1e-5f;
+        }
+    }
+    check(ok, std::string(table.name) + " rotate n=" + std::to_string(n) + " dim=" +
+                  std::to_string(dim) + " rounds=" + std::to_string(rounds));
+}
+
+// The codes are of the plain form; of the points only what cannot be otherwise is asked.
+void test_grid(const KernelTable& table, size_t n, size_t r, int bits, size_t gap) {
+    std::normal_distribution<float> normal;
+    Matrix rows(n, 4 * r, 4 * (r + gap));
+    const auto row = [&](size_t i) { return reinterpret_cast<float*>(rows.row(i)); };
+    for (size_t i = 0; i < n; ++i) {
+        for (size_t j = 0; j < r; ++j) row(i)[j] = normal(random_engine);
+    }
+    const auto planes = static_cast<size_t>(bits);
+    const size_t width = (r / 4 * planes + 1) / 2;
+    const Matrix codes(n, width, width), plain(n, width, width);
+    std::vector<float> along(n), length2(n), plain_along(n), plain_length2(n);
+    const auto stride = static_cast<ptrdiff_t>(r + gap);
+    encode_grid(table, row(0), stride, n, r, bits, 2, codes.block.get(), along.data(),
+                length2.data());
+    encode_grid(kScalar, row(0), stride, n, r, bits, 1, plain.block.get(), plain_along.data(),
+                plain_length2.data());
+    bool ok = along == plain_along && length2 == plain_length2;
+    for (size_t i = 0; i < n; ++i) {
+        ok = ok && std::equal(codes.row(i), codes.row(i) + width, plain.row(i));
+        double product = 0, square = 0;
+        for (size_t j = 0; j < r; ++j) {
+            int code = 0;
+            for (size_t p = 0; p < planes; ++p) {
+                const size_t cell = j / 4 * planes + p;
+                code = 2 * code + (codes.row(i)[cell / 2] >> (cell % 2 * 4 + j % 4) & 1);
+            }
+            const double point = code - ((1 << bits) - 1) / 2.0;
+            product += point * static_cast<double>(row(i)[j]);
+            square += point * point;
+            ok = ok && (bits > 1 || (code == 1) == (row(i)[j] >= 0));
+        }
+        ok = ok && std::fabs(product - static_cast<double>(along[i])) < 1e-4 * square;
+        ok = ok && std::fabs(square - static_cast<double>(length2[i])) < 1e-5 * square;
+    }
+    check(ok, std::string(table.name) + " grid n=" + std::to_string(n) + " r=" + std::to_string(r) +
+                  " bits=" + std::to_string(bits));
+}
+
 // No kernel table is behind this one, but each architecture compiles it to other vectors.
 void test_encode_bytes(size_t n, size_t dim, int low, size_t gap) {
     Matrix rows(n, 4 * dim, 4 * (dim + gap));
@@ -441,6 +587,11 @@ void test_table(const KernelTable& table) {
             test_rescore_cells(table, e, 9, 3, 1 + i % 40, dim, i % 3 * 5);
         }
     }
+    for (const size_t dim : dims) {
+        for (const size_t rounds : {1, 3, 6}) test_rotate(table, 1 + i++ % 5, dim, i % 4, rounds);
+        for (const int bits : {1, 2, 3, 8}) test_grid(table, 1 + i++ % 5, 4 * dim, bits, i % 3);
+        test_grid(table, 2, 4 * (1 + dim / 7), 4, 1);
+    }
     for (const size_t m : {1, 20, 300}) {
         for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells, Op::wide}) {
             test_scan(table, op, 40, m, table_size(op) ? 700 : 4000, 3, 2, 1);
@@ -461,6 +612,8 @@ void test_table(const KernelTable& table) {
         for (const size_t r : {1, 5, 17, 50}) {
             test_encode(table, 16, n, 1 + i++ % 7, r, 1 + i % 2, i % 3);
             test_encode(table, 256, n, 1 + i % 3, r, 1 + i % 2, i % 3);
+            test_tables(table, 16, 1 + n % 9, 1 + i % 7, r, 1 + i % 2, i % 3);
+            test_tables(table, 256, 1 + n % 5, 1 + i % 3, r, 1 + i % 2, i % 3);
         }
     }
     for (size_t size = 0; size < 600; size += 1 + size / 9) test_read(table, size);

@@ -156,7 +156,8 @@ def test_an_explained_search_reports_rows_and_bytes_of_each_stage(
         ("float16", "cosine", 2 * 96),
         ("pq(24)", "cosine", 12),
         ("nested(1)", "cosine", 12 + 2),
-        ("rabitq(2)", "l2", 24 + 2 + 4),
+        ("rabitq(2)", "l2", 24 + 2 + 4 + 4),
+        ("rabitq", "cosine", 12 + 2 + 4),
     ],
 )
 def test_bytes_read_are_those_of_the_layout_and_its_factors(
@@ -172,7 +173,7 @@ def test_a_prefix_of_cells_reads_half_a_byte_each(rows: Rows, queries: Rows) -> 
     codec = nb.fit(rows, "rabitq")
     plan = nb.Plan((nb.Stage(0, dims=8),))
     report = nb.search(codec, codec.encode(rows), queries, plan=plan, explain=True).stages[0]
-    assert (report.dims, report.bytes_read) == (8, 20 * 2000 * (4 + 2))
+    assert (report.dims, report.bytes_read) == (8, 20 * 2000 * (4 + 2 + 4))
 
 
 def test_a_prefix_of_wide_cells_reads_a_byte_each(rows: Rows, queries: Rows) -> None:

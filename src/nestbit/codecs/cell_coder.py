@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from nestbit import kernels
 from nestbit._arrays import Floats
-from nestbit.codecs.cells import Cells, RowFactor, block_rows, quantize_tables
+from nestbit.codecs.cells import Cells, QueryTables, RowFactor, block_rows
 from nestbit.codecs.coder import Encoded
 from nestbit.codecs.codes import Factor, Layout, LevelCodes
+from nestbit.codecs.rotations import HadamardBasis
 from nestbit.codecs.scorers import Ids, Metric, Scorer
 from nestbit.errors import InputError
 from nestbit.kernels.allowed import Mask
@@ -40,20 +41,49 @@ class Basis:
     forward: Floats
     back: Floats
 
-    def rows(self, x: Floats) -> Floats:
-        """Coordinates (n, r) of rows (n, dim)."""
-        z: Floats = np.matmul(x - self.mean, self.forward, dtype=np.float32)
-        return z
+    @property
+    def dim(self) -> int:
+        """Dimensions of the rows."""
+        return len(self.forward)
+
+    @property
+    def coordinates(self) -> int:
+        """Coordinates of the cells."""
+        return int(self.forward.shape[1])
+
+    def centred(self, x: Floats, out: Floats) -> Floats:
+        """Coordinates (n, r) of centred rows (n, dim), in ``out``."""
+        return np.matmul(x, self.forward, out=out)
+
+    def queries(self, q: Floats) -> Floats:
+        """What the coordinates of rows are multiplied with for queries (m, dim)."""
+        return q @ self.back.T
+
+    def rows(self, z: Floats) -> Floats:
+        """Rows (n, dim) of coordinates (n, r), without the mean."""
+        return z @ self.back
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays for saving."""
+        return {"mean": self.mean, "forward": self.forward, "back": self.back}
+
+    def fits(self, dim: int) -> bool:
+        """Whether arrays that were read are a basis of rows (n, dim)."""
+        return (
+            self.mean.shape == (dim,)
+            and self.forward.shape == (dim, self.coordinates)
+            and self.back.shape == (self.coordinates, dim)
+        )
 
 
 @dataclass(frozen=True)
 class CellScorer:
-    """Tables (m, cells, 16 or 256) of float queries; score = bias + scale_r Σ_c table[cell_c(r)].
+    """Tables of float queries; score = bias + offset_r + scale_r Σ_c table[cell_c(r)].
 
     The scan rounds the tables to 8 bits; `rescore` uses them in float.
     """
 
-    tables: Floats
+    tables: QueryTables
     bias: Floats
     metric: Metric
 
@@ -61,14 +91,13 @@ class CellScorer:
         self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded tables."""
-        tables, scale, base = quantize_tables(self.tables)
         gain = np.float32(self.metric.gain)
         ids, scores = kernels.cells_scan(
             self._columns(codes),
-            tables,
+            self.tables.rounded,
             k,
-            scales=gain * scale,
-            bases=gain * base,
+            scales=gain * self.tables.scale,
+            bases=gain * self.tables.base,
             row_scale=codes.factors.get("scale"),
             row_bias=self.metric.row_bias(codes),
             mask=mask,
@@ -78,9 +107,11 @@ class CellScorer:
 
     def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
         """Scores of the float tables."""
-        sums = kernels.cells_rescore(self._columns(codes), ids, self.tables, threads=threads)
+        sums = kernels.cells_rescore(self._columns(codes), ids, self.tables.values, threads=threads)
         if "scale" in codes.factors:
             sums = sums * codes.factors["scale"][ids].astype(np.float32)
+        if "offset" in codes.factors:
+            sums = sums + codes.factors["offset"][ids]
         return self.metric.score(sums, codes, ids, self.bias)
 
     def of(self, queries: Ids) -> CellScorer:
@@ -89,7 +120,7 @@ class CellScorer:
         return CellScorer(tables, bias, self.metric.of(queries))
 
     def _columns(self, codes: LevelCodes) -> NDArray[np.uint8]:
-        cells, size = self.tables.shape[1:]
+        cells, size = self.tables.values.shape[1:]
         return codes.data[:, : cells if size == 256 else cells // 2]
 
 
@@ -98,7 +129,7 @@ class CellCoder:
     """A basis, the cells over it and the rows' factor; ``notes`` say how they came to be."""
 
     recipe: CellRecipe
-    basis: Basis
+    basis: Basis | HadamardBasis
     cells: Cells
     factor: RowFactor
     notes: dict[str, Any]
@@ -116,7 +147,7 @@ class CellCoder:
     @property
     def dim(self) -> int:
         """Dimensions of the rows."""
-        return len(self.basis.forward)
+        return self.basis.dim
 
     @property
     def layout(self) -> Layout:
@@ -135,13 +166,13 @@ class CellCoder:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes per row, the float16 factor included."""
-        return self.width + 2 * self.scaled
+        """Bytes per row, the factors included."""
+        return self.width + 2 * self.scaled + 4 * self.factor.offset
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The float16 ``scale`` of scaled codes."""
-        return ("scale",) if self.scaled else ()
+        """The float16 ``scale`` of scaled codes, the float32 ``offset`` of those that keep one."""
+        return ("scale",) * self.scaled + ("offset",) * self.factor.offset
 
     @property
     def prefixes(self) -> int:
@@ -156,45 +187,51 @@ class CellCoder:
     def encode(self, z: Floats) -> Encoded:
         """Code rows (n, dim)."""
         data = np.empty((len(z), self.width), np.uint8)
-        scale = np.ones(len(z), np.float16)
+        factors: dict[str, Factor] = {}
+        if self.scaled:
+            factors["scale"] = np.ones(len(z), np.float16)
+        if self.factor.offset:
+            factors["offset"] = np.empty(len(z), np.float32)
         step = block_rows(self.dim)
         # Fresh pages for every block would cost as much as coding it.
         centred = np.empty((min(step, len(z)), self.dim), np.float32)
-        coordinates = np.empty((len(centred), self.basis.forward.shape[1]), np.float32)
+        coordinates = np.empty((len(centred), self.basis.coordinates), np.float32)
         for start in range(0, len(z), step):
             part = slice(start, min(start + step, len(z)))
-            x, y = centred[: part.stop - start], coordinates[: part.stop - start]
+            x = centred[: part.stop - start]
             np.subtract(z[part], self.basis.mean, out=x)
-            np.matmul(x, self.basis.forward, out=y)
+            y = self.basis.centred(x, coordinates[: part.stop - start])
             data[part], along, length2 = self.recipe.codes(self.cells, y)
             if self.scaled:
                 # A basis that leaves dimensions out is orthonormal: the whole row's energy counts.
                 whole = y if y.shape[1] >= x.shape[1] else x
                 energy = np.einsum("ij,ij->i", whole, whole)
-                scale[part] = self.factor.of(energy, along, length2)
-        return Encoded(data, {"scale": scale} if self.scaled else {})
+                factors["scale"][part] = self.factor.of(energy, along, length2)
+            if self.factor.offset:
+                factors["offset"][part] = x @ self.basis.mean
+        return Encoded(data, factors)
 
     def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
         """Float rows (n, dim) of packed rows and their factors."""
-        y = self.cells.decode(data, self.basis.forward.shape[1])
+        y = self.cells.decode(data, self.basis.coordinates)
         if self.scaled:
             y *= factors["scale"].astype(np.float32)[:, None]
-        rows: Floats = y @ self.basis.back + self.basis.mean
+        rows: Floats = self.basis.rows(y) + self.basis.mean
         return rows
 
     def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
         """Tables of the queries over all cells, or over the first ``dims``."""
         cells = self.cells if dims is None else self.cells.prefix(dims)
-        tables = cells.tables(queries @ self.basis.back.T)
-        return CellScorer(tables, bias + queries @ self.basis.mean, metric)
+        bias = bias + queries @ self.basis.mean
+        if self.factor.offset:
+            queries = queries - self.basis.mean
+        return CellScorer(cells.tables(self.basis.queries(queries)), bias, metric)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Basis and codebooks; the notes go into the header."""
         cells, basis = self.cells, self.basis
         arrays = {
-            "mean": basis.mean,
-            "forward": basis.forward,
-            "back": basis.back,
+            **basis.state(),
             "first": cells.first,
             "width": cells.width,
             "centroids": cells.centroids,
@@ -213,15 +250,18 @@ def restore(
     """The coder that `CellCoder.state` described; raises `InputError` for what does not fit."""
     try:
         a = dict(arrays)
-        basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
+        basis: Basis | HadamardBasis
+        if "signs" in a:
+            basis = HadamardBasis(a.pop("mean"), a.pop("signs"))
+        else:
+            basis = Basis(str(header["basis"]), a.pop("mean"), a.pop("forward"), a.pop("back"))
         cells = Cells(a.pop("first"), a.pop("width"), a.pop("centroids"), a.pop("gain"))
-        factor = RowFactor(header["factor"]["kind"], float(header["factor"]["gain"]))
-        r, columns = basis.forward.shape[1], int(cells.width.sum())
+        stored = header["factor"]
+        factor = RowFactor(stored["kind"], float(stored["gain"]), bool(stored.get("offset")))
+        r, columns = basis.coordinates, int(cells.width.sum())
         fits = (
             not a
-            and basis.mean.shape == (dim,)
-            and basis.forward.shape == (dim, r)
-            and basis.back.shape == (r, dim)
+            and basis.fits(dim)
             and cells.first.shape == cells.width.shape == (len(cells),)
             and len(cells) > 0
             and cells.first.min() >= 0

@@ -13,12 +13,14 @@ from nestbit._arrays import Floats
 from nestbit.codecs import cell_coder
 from nestbit.codecs.allocation import balanced_order, even_cells
 from nestbit.codecs.cell_coder import Basis, CellCoder
-from nestbit.codecs.cells import Cells, RowFactor, pack
+from nestbit.codecs.cells import Cells, RowFactor
 from nestbit.codecs.coder import Coder, FittedCoder
 from nestbit.codecs.nested import Trial, fit_nested
+from nestbit.codecs.rotations import HadamardBasis
 from nestbit.codecs.training import improve, rotate, train_cells
-from nestbit.codecs.transforms import principal_axes, random_rotation
+from nestbit.codecs.transforms import principal_axes
 from nestbit.errors import InputError, SpecError
+from nestbit.kernels.rotation import rabitq_encode
 
 _TRAIN_ROWS = 25_000
 _OPQ_ROUNDS = 20
@@ -77,17 +79,14 @@ class Nested(_CellRecipe):
         return CellCoder(self, basis, cells, factor, notes)
 
 
-# Half-widths of the grid to try, in standard deviations of the row's coordinates.
-_REACHES = (3.0, 1.6, 1.9, 2.2, 2.5, 2.8, 3.4, 3.9)
-
-
 @dataclass(frozen=True)
 class RaBitQ(_CellRecipe):
-    """Random rotation, ``bits`` (1 to 8) per dimension on a uniform grid, one factor per row.
+    """Random rotation, ``bits`` (1 to 8) per dimension on a uniform grid, two factors per row.
 
     The estimator of RaBitQ (arXiv:2405.12497, 2409.09913): each row takes the grid point
-    nearest in direction, and ‖z‖² / ⟨ẑ, z⟩ makes the inner product unbiased. Bit planes are
-    cells of four dimensions, the highest plane of each four first.
+    nearest in direction, and ‖z‖² / ⟨ẑ, z⟩ makes the inner product unbiased. With the mean μ,
+    ⟨q, x⟩ = ⟨q, μ⟩ + ⟨μ, x - μ⟩ + ⟨q - μ, x - μ⟩, of which only the last is estimated. Bit planes
+    are cells of four dimensions, the highest plane of each four first.
     """
 
     bits: int = 1
@@ -99,37 +98,14 @@ class RaBitQ(_CellRecipe):
 
     def codes(self, cells: Cells, z: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
         """Bit planes of the grid point nearest in direction to each row, over several steps."""
-        bits = self.bits
-        n, r = z.shape
-        top = (1 << bits) - 1
-        spread = np.sqrt(np.einsum("ij,ij->i", z, z) / r)[:, None]
-        spread = np.where(spread > 0, spread, 1)
-        best = np.full(n, -np.inf, np.float32)
-        chosen = np.zeros((n, r), np.uint8)
-        for reach in _REACHES[: 1 if bits == 1 else None]:
-            step = spread * np.float32(2 * reach / (top + 1))
-            code = np.clip(np.floor(z / step + (top + 1) / 2), 0, top).astype(np.uint8)
-            point = code - np.float32(top / 2)
-            along = np.einsum("ij,ij->i", point, z) / np.sqrt(np.einsum("ij,ij->i", point, point))
-            better = along > best
-            best[better] = along[better]
-            chosen[better] = code[better]
-        fours = chosen.reshape(n, r // 4, 4)
-        places = np.array([1, 2, 4, 8], np.uint8)
-        planes = [((fours >> p) & 1) @ places for p in reversed(range(bits))]
-        codes = pack(np.stack(planes, axis=2).reshape(n, -1).astype(np.uint8))
-        decoded = cells.decode(codes, r)
-        along = np.einsum("ij,ij->i", decoded, z)
-        return codes, along, np.einsum("ij,ij->i", decoded, decoded)
+        return rabitq_encode(z, self.bits)
 
     def fit(self, z: Floats, queries: Floats | None, rng: np.random.Generator) -> CellCoder:
         """Learn the mean; draw the rotation."""
         dim = z.shape[1]
         mean = z.mean(axis=0, dtype=np.float64).astype(np.float32)
         padded = -(-dim // 4) * 4
-        forward = np.zeros((dim, padded), np.float32)
-        forward[:, :dim] = random_rotation(dim, rng)
-        basis = Basis("rotation", mean, forward, np.ascontiguousarray(forward.T))
+        basis = HadamardBasis.draw(mean, padded, rng)
         first = np.repeat(np.arange(0, padded, 4, dtype=np.int32), self.bits)
         width = np.full(len(first), 4, np.int32)
         corner = ((np.arange(16)[:, None] >> np.arange(4)) & 1) - 0.5
@@ -138,7 +114,7 @@ class RaBitQ(_CellRecipe):
         cells = Cells(
             first, width, centroids.astype(np.float32), np.ones(centroids.shape[1], np.float32)
         )
-        return CellCoder(self, basis, cells, RowFactor("direction"), {})
+        return CellCoder(self, basis, cells, RowFactor("direction", offset=True), {})
 
 
 @dataclass(frozen=True)

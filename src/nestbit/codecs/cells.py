@@ -8,7 +8,6 @@ how a coordinate gets more bits than a cell has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -24,6 +23,29 @@ Nibbles = NDArray[np.uint8]
 _BLOCK_VALUES = 1 << 20
 # The factor of a row whose code has nearly lost its direction would be noise.
 _MAX_FACTOR = 16.0
+
+
+@dataclass(frozen=True)
+class QueryTables:
+    """Of m queries: ``values`` (m, cells, 16 or 256), and the same ``rounded`` to uint8.
+
+    Σ_c value ≈ scale Σ_c rounded + base, ``scale`` and ``base`` (m,); each cell's rounding error
+    is at most scale / 2.
+    """
+
+    values: Floats
+    rounded: NDArray[np.uint8]
+    scale: Floats
+    base: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, queries: NDArray[np.int64]) -> QueryTables:
+        """Those of some of the queries, by their numbers."""
+        return QueryTables(
+            self.values[queries], self.rounded[queries], self.scale[queries], self.base[queries]
+        )
 
 
 @dataclass(frozen=True)
@@ -71,19 +93,18 @@ class Cells:
         inside = np.arange(self.ends[-1]) - np.repeat(starts, self.width)
         return inside + np.repeat(self.first.astype(np.int64), self.width)
 
-    def tables(self, queries: Floats) -> Floats:
-        """Inner products (m, cells, 16 or 256) of the queries with the decoded centroids.
+    @cached_property
+    def books(self) -> Floats:
+        """`decoded` transposed, (sum of widths, 16 or 256), as queries meet it."""
+        return np.ascontiguousarray(self.decoded.T)
+
+    def tables(self, queries: Floats, *, threads: int | None = None) -> QueryTables:
+        """Inner products of queries (m, coordinates) with the decoded centroids.
 
         Of 4-bit cells there are as many tables as a row has nibbles; an odd end is zero.
         """
-        spread = queries[:, self.columns]
-        size = len(self.centroids)
-        out = np.zeros((self.n_bytes * 8 // self.bits, len(queries), size), np.float32)
-        for cells, columns in self.by_width():
-            books = self.decoded[:, columns].T.reshape(len(cells), -1, size)
-            parts = spread[:, columns].reshape(len(queries), len(cells), -1)
-            out[cells] = parts.transpose(1, 0, 2) @ books
-        return np.ascontiguousarray(out.transpose(1, 0, 2))
+        found = kernels.cells_tables(queries, self.first, self.width, self.books, threads=threads)
+        return QueryTables(*found)
 
     def encode(self, z: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
         """Packed codes of the nearest centroids, then ⟨ẑ, z⟩ and ‖ẑ‖² of the decoded rows ẑ, (n,).
@@ -113,12 +134,6 @@ class Cells:
             depth |= dict.fromkeys(covered, here + 1)
         return [np.array(passes[i]) for i in sorted(passes)]
 
-    def by_width(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Groups of cells of equal width, and the columns of each group's cells in order."""
-        for width in np.unique(self.width):
-            group = np.flatnonzero(self.width == width)
-            yield group, (self.ends[group, None] - width + np.arange(width)).ravel()
-
     def prefix(self, n_cells: int) -> Cells:
         """The first cells alone."""
         columns = int(self.ends[n_cells - 1])
@@ -128,13 +143,6 @@ class Cells:
             self.centroids[:, :columns],
             self.gain[:columns],
         )
-
-
-def pack(nibbles: Nibbles) -> NDArray[np.uint8]:
-    """Nibbles (n, cells) two to a byte, the even cell in the low half; an odd end is padded."""
-    if nibbles.shape[1] % 2:
-        nibbles = np.concatenate([nibbles, np.zeros((len(nibbles), 1), np.uint8)], axis=1)
-    return np.ascontiguousarray(nibbles[:, ::2] | (nibbles[:, 1::2] << 4))
 
 
 def unpack(data: NDArray[np.uint8], cells: int) -> Nibbles:
@@ -152,10 +160,14 @@ class RowFactor:
     ``direction`` is ‖z‖² / ⟨ẑ, z⟩, which makes ⟨q, ẑ⟩ an unbiased estimate row by row (RaBitQ,
     arXiv:2405.12497); ``length`` is ‖z‖ / ‖ẑ‖ times ``gain``, which is unbiased on the average of
     the rows and varies less where few bits are spent; ``none`` leaves rows without one.
+
+    With ``offset`` a row also keeps ⟨mean, z⟩ as float32, so that a score only estimates the
+    product of the query's own deviation from the mean with that of the row.
     """
 
     kind: Literal["direction", "length", "none"]
     gain: float = 1.0
+    offset: bool = False
 
     def of(self, energy: Floats, along: Floats, length2: Floats) -> Floats:
         """Factors (n,) from ‖z‖² over all coordinates, dropped ones included, ⟨ẑ, z⟩ and ‖ẑ‖²."""
@@ -178,15 +190,3 @@ class RowFactor:
 def block_rows(dim: int) -> int:
     """How many rows (n, dim) to code at once: a few MB, enough to keep every thread at work."""
     return max(64, _BLOCK_VALUES // dim)
-
-
-def quantize_tables(tables: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
-    """Tables (m, cells, 16 or 256) as uint8 with a scale and a base per query.
-
-    Σ_c table ≈ scale * Σ_c uint8 + base; each cell's rounding error is at most scale / 2.
-    """
-    low = tables.min(axis=2, keepdims=True)
-    scale = (tables - low).max(axis=(1, 2)) / np.float32(255)
-    safe = np.where(scale > 0, scale, 1)[:, None, None]
-    rounded = np.rint((tables - low) / safe).astype(np.uint8)
-    return rounded, scale.astype(np.float32), low.sum(axis=(1, 2), dtype=np.float32)

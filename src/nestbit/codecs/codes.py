@@ -21,7 +21,8 @@ class LevelCodes:
 
     ``data`` is (n, width): packed bits in `numpy.packbits` order, 4-bit cells two to a byte
     (the even one low), int8/uint8, or float16/float32 (bfloat16 as uint16). ``factors`` are
-    arrays of shape (n,): ``norm2`` float32, the squared length for l2; ``scale`` float16.
+    arrays of shape (n,): ``norm2`` float32, the squared length for l2; ``offset`` float32,
+    the product of the centred row with the mean; ``scale`` float16.
     """
 
     layout: Layout

@@ -60,6 +60,7 @@ def _cells(coder: CellCoder) -> list[str]:
     lines = [
         f"{len(coder.cells)} cells of {coder.cells.bits} bits over {coded} of {coder.dim} "
         f"coordinates ({coder.basis.name}), {_FACTORS[coder.factor.kind]}"
+        f"{' and its product with the mean' if coder.factor.offset else ''}"
     ]
     if coder.kind == "nested":
         lines.append(f"bits by coordinate, 0 to {bits.max():g}: {_sparkline(bits)}")
@@ -76,7 +77,7 @@ def _cells(coder: CellCoder) -> list[str]:
 
 def coordinate_bits(coder: CellCoder) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Average bits that each coordinate gets, shape (dim,): a cell's, shared evenly."""
-    bits = np.zeros(max(coder.dim, coder.basis.forward.shape[1]))
+    bits = np.zeros(max(coder.dim, coder.basis.coordinates))
     for first, width in zip(coder.cells.first, coder.cells.width, strict=True):
         bits[first : first + width] += coder.cells.bits / width
     return bits

@@ -25,7 +25,8 @@ def rabitq_bound(
     With o the centred row's direction and ō its code's, the inner product with a unit query
     errs by at most √((1 - ⟨ō,o⟩²) / ⟨ō,o⟩²) ε / √(D - 1), with high probability over the
     rotation (RaBitQ, arXiv:2405.12497, theorem 3.2; ε = 1.9 there). Times the row's length that
-    is ‖q‖ √(‖ẑ‖² - ‖z‖²) ε / √(D - 1), since the factor of a row makes ẑ - z orthogonal to z.
+    is ‖q - μ‖ √(‖ẑ‖² - ‖z‖²) ε / √(D - 1), since the factor of a row makes ẑ - z orthogonal to
+    z, and only the product with the query's deviation from the mean μ is estimated.
     ‖z‖² follows from the row's stored or unit length. Raises `InputError` for another coder or
     metric ``dot``, whose rows' lengths are not stored.
     """
@@ -45,7 +46,8 @@ def rabitq_bound(
     centred = square - mean @ mean - 2 * decoded @ mean
     lost = np.maximum(np.einsum("ij,ij->i", decoded, decoded) - centred, 0)
     gain = 2.0 if codec.metric == "l2" else 1.0
-    lengths = np.sqrt(np.einsum("ij,ij->i", q, q))
+    own = q - coder.basis.mean
+    lengths = np.sqrt(np.einsum("ij,ij->i", own, own))
     reach = gain * epsilon / np.sqrt(max(1, codec.dim - 1))
     bound: Floats = (reach * lengths[:, None] * np.sqrt(lost)[places.reshape(ids.shape)]).astype(
         np.float32

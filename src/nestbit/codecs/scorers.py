@@ -60,9 +60,12 @@ class Metric:
 
     def row_bias(self, codes: LevelCodes) -> Floats | None:
         """Per-row constant (n,); None when it is zero everywhere."""
+        offset = codes.factors.get("offset")
         if self.length2 is None:
-            return None
-        return np.negative(codes.factors["norm2"], dtype=np.float32)
+            return None if offset is None else offset.astype(np.float32, copy=False)
+        if offset is None:
+            return np.negative(codes.factors["norm2"], dtype=np.float32)
+        return np.subtract(2 * offset, codes.factors["norm2"], dtype=np.float32)
 
     def score(self, products: Floats, codes: LevelCodes, ids: Ids, bias: Floats) -> Floats:
         """Scores (m, c) from ``products`` weights · code (m, c)."""

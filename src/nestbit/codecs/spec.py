@@ -118,6 +118,11 @@ def _check_residuals(levels: tuple[LevelSpec, ...], text: str) -> None:
                 f"{_format(scaling[0])!r} in {text!r} scales every row by itself, so no residual "
                 "adds up with it; drop the stage or the residual"
             )
+        if i and level.residual and isinstance(levels[i - 1].coder, RaBitQ):
+            raise SpecError(
+                f"rabitq in {text!r} scores rows by their exact products with the mean, so no "
+                "residual adds up with it; begin with another coder, as in 'nested(1) + residual'"
+            )
 
 
 def _level(part: str, text: str) -> LevelSpec:

@@ -35,7 +35,7 @@ from nestbit.io.codes_writer import FORMAT, FORMAT_VERSION, CodesWriter, write_c
 from nestbit.io.ids import Ids, StringIds
 
 # How the per-row factors are stored.
-_FACTORS = {"norm2": "F32", "scale": "F16"}
+_FACTORS = {"norm2": "F32", "offset": "F32", "scale": "F16"}
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "CodesWriter", "read_codes", "verify", "write_codes"]
 

@@ -42,6 +42,7 @@ __all__ = [
     "cells_encode",
     "cells_rescore",
     "cells_scan",
+    "cells_tables",
     "default_threads",
     "floats_rescore",
     "hamming_scan",
@@ -232,6 +233,38 @@ def cells_decode(
     return _native.cells_decode(codes, first, width, decoded, r, _threads(threads))
 
 
+def cells_tables(
+    z: Any, first: Any, width: Any, books: Any, *, threads: int | None = None
+) -> tuple[Floats, NDArray[np.uint8], Floats, Floats]:
+    """Return the tables of queries ``z`` (m, r) over cells, in float and rounded to 8 bits.
+
+    ``books`` (sum of widths, 16 or 256) float32 are what the centroids of cells as in
+    `cells_encode` decode to, transposed. The tables (m, cells, 16 or 256) are the inner products
+    of the queries with them, each a chain of fused multiply-adds over the coordinates in order.
+    Then, for `cells_scan`, come the nearest whole numbers of (table - least) / scale, uint8; the
+    scale (m,), the largest range of a cell's table / 255; and the base (m,), the sum of the
+    cells' least values. Of 16 centroids there is an even number of tables, an odd one out zero.
+    Raises `InputError` for another dtype or shape, a cell outside the coordinates, or tables
+    beyond float32.
+    """
+    z = _matrix(z, "z", np.float32)
+    books = np.ascontiguousarray(_matrix(books, "books", np.float32))
+    # One query is one thread's work.
+    count = 1 if threads is None and len(z) == 1 else _threads(threads)
+    try:
+        tables, rounded, scale, base = _native.cells_tables(z, first, width, books, count)
+    except (TypeError, ValueError):
+        # The native module has checked all; what it refused is told here.
+        isa()
+        first, width = _ranges(first, width, z.shape[1])
+        _books(books.T, "books, transposed,", width)
+        raise
+    if not (_native.all_finite(scale) and _native.all_finite(base)):
+        query = int(np.argmin(np.isfinite(scale) & np.isfinite(base)))
+        raise InputError(f"the products with query {query} are not finite or beyond float32")
+    return tables, rounded, scale, base
+
+
 def bits_rescore(rows: Any, ids: Any, weights: Any, *, threads: int | None = None) -> Floats:
     """Return (m, c) sums of the float32 weights (m, dim) of the ones of the rows ids picks.
 
@@ -321,8 +354,8 @@ def _threads(threads: int | None) -> int:
 def _matrix(x: Any, name: str, *dtypes: type, columns: int | None = None) -> NDArray[Any]:
     """Return a two-dimensional view or, where the last axis is strided, a copy."""
     array = np.asarray(x)
-    known = " or ".join(np.dtype(dtype).name for dtype in dtypes)
     if array.ndim != 2 or array.dtype not in [np.dtype(dtype) for dtype in dtypes]:
+        known = " or ".join(np.dtype(dtype).name for dtype in dtypes)
         raise InputError(
             f"{name} must be a two-dimensional {known} array, "
             f"got {array.dtype} of shape {array.shape}"

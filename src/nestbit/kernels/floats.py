@@ -80,6 +80,8 @@ def pad(
     ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Hits (m, at most k) widened to k columns with id -1 and score -inf."""
+    if ids.shape[1] == k:
+        return ids, scores
     missing = ((0, 0), (0, k - ids.shape[1]))
     return (
         np.pad(ids, missing, constant_values=-1),
@@ -94,7 +96,8 @@ def top_k(
     if scores.shape[1] > 4 * k:
         ids, scores = _shortlist(ids, scores, k)
     order = np.lexsort((ids, -scores), axis=1)[:, :k]
-    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+    row = np.arange(len(order))[:, None]
+    return ids[row, order], scores[row, order]
 
 
 def _shortlist(

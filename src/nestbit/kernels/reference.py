@@ -156,6 +156,34 @@ def cells_decode(
     return rows
 
 
+def cells_tables(
+    z: Floats,
+    first: NDArray[np.int32],
+    width: NDArray[np.int32],
+    books: Floats,
+    *,
+    threads: int | None = None,
+) -> tuple[Floats, Bytes, Floats, Floats]:
+    """Return the tables of the queries, float and rounded; see `nestbit.kernels`."""
+    del threads
+    k = books.shape[1]
+    count = len(first) + len(first) % 2 if k == 16 else len(first)
+    tables = np.zeros((len(z), count, k), np.float32)
+    column = 0
+    for cell, (start, size) in enumerate(zip(first, width, strict=True)):
+        for coordinate in range(start, start + size):
+            table = tables[:, cell]
+            tables[:, cell] = _fma(z[:, coordinate, None], books[None, column], table)
+            column += 1
+    low = tables.min(axis=2, keepdims=True)
+    scale = (tables - low).max(axis=(1, 2), initial=0) / np.float32(255)
+    steps = (tables - low) / np.where(scale > 0, scale, np.float32(1))[:, None, None]
+    # A running sum adds the cells in order.
+    base = np.cumsum(low[:, :, 0], axis=1, dtype=np.float64)[:, -1]
+    rounded = np.rint(np.minimum(steps, 255)).astype(np.uint8)
+    return tables, rounded, scale, base.astype(np.float32)
+
+
 def bits_rescore(rows: Bytes, ids: Ids, weights: Floats, *, threads: int | None = None) -> Floats:
     """Return the weighted sums of the ones of the chosen rows; see `nestbit.kernels`."""
     del threads
@@ -265,3 +293,90 @@ def _rescore(rows: NDArray[Any], ids: Ids, weights: Floats) -> Floats:
     chosen = rows[ids].astype(np.float64)
     sums: NDArray[np.float64] = np.einsum("mcd,md->mc", chosen, weights.astype(np.float64))
     return sums.astype(np.float32)
+
+
+# Half-widths of RaBitQ's grid to try, in standard deviations of the row's coordinates.
+_REACHES = (3.0, 1.6, 1.9, 2.2, 2.5, 2.8, 3.4, 3.9)
+
+
+def hadamard(
+    x: Floats, signs: Floats, *, inverse: bool = False, threads: int | None = None
+) -> Floats:
+    """Return the rows rotated; see `nestbit.kernels.rotation`."""
+    del threads
+    rounds, r = signs.shape
+    window = 1 << (r.bit_length() - 1)
+    scale = np.float32(1) / np.sqrt(np.float32(window))
+    rows = np.pad(x, ((0, 0), (0, r - x.shape[1])))
+    for k in reversed(range(rounds)) if inverse else range(rounds):
+        part = slice(r - window, r) if k % 2 else slice(0, window)
+        mixed = window < r and k % 2
+        if not inverse:
+            rows = rows * signs[k]
+        elif mixed:
+            rows = _halves(rows)
+        rows[:, part] = _walsh(rows[:, part]) * scale
+        if inverse:
+            rows = rows * signs[k]
+        elif mixed:
+            rows = _halves(rows)
+    return rows
+
+
+def rabitq_encode(
+    z: Floats, bits: int, *, threads: int | None = None
+) -> tuple[Bytes, Floats, Floats]:
+    """Return codes of the rows, and ⟨ẑ, z⟩ and ‖ẑ‖² of each; see `nestbit.kernels.rotation`."""
+    del threads
+    n, r = z.shape
+    points = np.float32(1 << bits)
+    spread = np.sqrt(_lanes_sum(z * z) / np.float32(r))
+    spread = np.where(spread > 0, spread, np.float32(1))
+    chosen, found = np.zeros((n, r), np.uint8), np.zeros((3, n), np.float32)
+    for t, reach in enumerate(_REACHES[: 1 if bits == 1 else None]):
+        inverse = points / (np.float32(2) * np.float32(reach) * spread)
+        at = np.clip(z * inverse[:, None] + points / 2, 0, points - np.float32(0.5))
+        code = at.astype(np.uint8)
+        point = code - (points - 1) / 2
+        along, length2 = _lanes_sum(point * z), _lanes_sum(point * point)
+        cosine = along / np.sqrt(length2)
+        better = (cosine > found[0]) | (t == 0)
+        chosen[better] = code[better]
+        found[:, better] = np.stack([cosine, along, length2])[:, better]
+    places = np.array([1, 2, 4, 8], np.uint8)
+    fours = chosen.reshape(n, r // 4, 4)
+    planes = [((fours >> p) & 1) @ places for p in reversed(range(bits))]
+    cells = np.stack(planes, axis=2).reshape(n, -1).astype(np.uint8)
+    cells = np.pad(cells, [(0, 0), (0, cells.shape[1] % 2)])
+    return cells[:, ::2] | (cells[:, 1::2] << 4), found[1], found[2]
+
+
+def _walsh(x: Floats) -> Floats:
+    """The transform of the columns, step by step as the kernels do it."""
+    n = x.shape[1]
+    h = 1
+    while h < n:
+        pairs = x.reshape(len(x), -1, 2, h)
+        a, b = pairs[:, :, 0], pairs[:, :, 1]
+        x = np.stack([a + b, a - b], axis=2).reshape(len(x), n)
+        h *= 2
+    return x
+
+
+def _halves(x: Floats) -> Floats:
+    half = x.shape[1] // 2
+    a, b = x[:, :half], x[:, x.shape[1] - half :]
+    middle = x[:, half : x.shape[1] - half]
+    root = np.float32(np.sqrt(0.5))
+    return np.concatenate([(a + b) * root, middle, (a - b) * root], axis=1)
+
+
+def _lanes_sum(x: Floats) -> Floats:
+    """Sums (n,) of rows as 16 running sums add them up, and these by halves."""
+    padded = np.pad(x, ((0, 0), (0, -x.shape[1] % 16))).reshape(len(x), -1, 16)
+    lanes = np.zeros((len(x), 16), np.float32)
+    for k in range(padded.shape[1]):
+        lanes = lanes + padded[:, k]
+    for h in (8, 4, 2, 1):
+        lanes = lanes[:, :h] + lanes[:, h : 2 * h]
+    return lanes[:, 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,7 @@ class _Search:
     zeros: Ids
     live: int
     bits: Mask | None
+    prepared: dict[tuple[int, str, int | None], CodesScorer] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -103,7 +104,13 @@ class _Search:
         return cls(codec, codes, q, k, threads, zeros, live, bits)
 
     def scorer(self, stage: Stage) -> CodesScorer:
-        """The queries prepared for a stage."""
+        """The queries prepared for a stage, once for all stages that read alike."""
+        key = stage.level, stage.query, stage.dims
+        if key not in self.prepared:
+            self.prepared[key] = self._prepare(stage)
+        return self.prepared[key]
+
+    def _prepare(self, stage: Stage) -> CodesScorer:
         if stage.query == "binary":
             level = self.codec.levels[stage.level]
             return CodesScorer(((stage.level, level.binary_scorer(self.q)),))
@@ -130,6 +137,9 @@ def _run(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple[Ids, 
         if i == 0:
             rows_read = search.live * m
             ids, scores = scorer.scan(codes, keep, mask=search.bits, threads=search.threads)
+            if len(stages) == 1:
+                # Constants added after a scan can merge close scores.
+                ids, scores = top_k(ids, scores, keep)
         else:
             rows_read = ids.size
             reads = Reads(ids.shape[1], ids.shape[1], ids.shape[1])
@@ -140,8 +150,6 @@ def _run(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple[Ids, 
         reports.append(_report(search, stage, rows_read, keep * m, seconds, reads))
     if len(search.zeros):
         ids, scores = _with_zero_rows(search.codec, search.zeros, search.q, search.k, ids, scores)
-    else:
-        ids, scores = _ordered(ids, scores)
     return pad(ids, scores, search.k)
 
 
@@ -199,11 +207,6 @@ def error_prior(codec: Codec, q: Floats, coarse: Stage, fine: Stage) -> Prior | 
         return None
     lengths = np.sqrt(np.einsum("ij,ij->i", q, q))
     return Prior(model.slope, np.float32(model.spread) * lengths, model.tail)
-
-
-def _ordered(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
-    """Hits sorted by their final scores: constants added after a scan can merge close scores."""
-    return top_k(ids, scores, max(1, ids.shape[1]))
 
 
 def _with_zero_rows(
