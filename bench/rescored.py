@@ -154,8 +154,8 @@ def main() -> None:
             ]
         )  # fmt: skip
     title = (
-        f"{len(rows):,} × {rows.shape[1]}, {arguments.threads} thread(s), float16 rescoring; recall "
-        f"at least {' and '.join(f'{t:g}' for t in TARGETS)} where {CANDIDATES[-1]} rows suffice"
+        f"{len(rows):,} × {rows.shape[1]}, {arguments.threads} thread(s), float16 rescoring; "
+        f"recall at least {TARGETS[0]:g} and {TARGETS[1]:g} where {CANDIDATES[-1]} rows suffice"
     )
     show(console, title, table)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,9 @@ from nestbit.codecs.cell_coder import Basis
 from nestbit.codecs.transforms import principal_axes, random_rotation
 
 _ENOUGH_QUERIES = 32
-_HANDICAP = 0.05
+# By how much a guessed weighting must win: rows, and less the mean, are not queries.
+_ROW_HANDICAP = 0.05
+_MEAN_HANDICAP = 0.03
 # Share of the identity in a weighting: directions that the sample leaves out are asked about too.
 _RIDGE = 0.01
 
@@ -86,10 +88,10 @@ def spectra(
         guess = np.outer(mean, mean).astype(np.float64)
         guess += np.eye(dim) * float(variances.sum()) / dim
         found["row-weighted pca"] = lambda: _weighted(
-            "row-weighted pca", x, mean, _second_moment(x), 0.25, _RIDGE, _HANDICAP
+            "row-weighted pca", x, mean, _second_moment(x), 0.25, _RIDGE, _ROW_HANDICAP
         )
         found["mean-weighted pca"] = lambda: _weighted(
-            "mean-weighted pca", x, mean, guess, 0.5, 1.0, _HANDICAP
+            "mean-weighted pca", x, mean, guess, 0.5, 1.0, _MEAN_HANDICAP
         )
     rotation = random_rotation(dim, rng)
     even = np.full(dim, variances.mean(), np.float32)
