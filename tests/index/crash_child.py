@@ -46,8 +46,8 @@ def delete(ids):
     )
 
 
-def compact():
-    return lambda index: index.compact(), lambda state: state
+def compact(partitions=0):
+    return lambda index: index.compact(partitions=partitions), lambda state: state
 
 
 # With 40 rows the codec is fitted; compaction then encodes those that came before.
@@ -60,6 +60,10 @@ OPERATIONS = [
     upsert({"a1": 204}),
     delete(["c", "b9"]),
     compact(),
+    compact(partitions=5),
+    upsert({"a1": 205, "d": 206}),
+    delete(["a7"]),
+    compact(partitions=4),
 ]
 
 
@@ -85,8 +89,10 @@ def verify(path, allowed):
         assert all(r.document == f"text {held[i]}" for i, r in found.items())
         assert all(r.embedding @ embed(held[i]) > 0.99 for i, r in found.items())
         if held:
-            hits = index.search(np.stack([embed(v) for v in held.values()]), k=1)
+            queries = np.stack([embed(v) for v in held.values()])
+            hits = index.search(queries, k=1)
             assert [held[i] for i in hits.ids.ravel()] == list(held.values())
+            np.testing.assert_array_equal(index.search(queries, k=1, n_probe=2).ids, hits.ids)
         # The next writer removes what was left over, and goes on.
         index.upsert(["next"], embed(999)[None], ["text 999"], [{"value": 999}])
         index.compact()

@@ -17,7 +17,7 @@ from nestbit.codecs.codes import Factor, Layout, LevelCodes
 from nestbit.codecs.rotations import HadamardBasis
 from nestbit.codecs.scorers import Ids, Metric, Scorer
 from nestbit.errors import InputError
-from nestbit.kernels.allowed import Mask
+from nestbit.kernels.allowed import Mask, Ranges
 
 
 class CellRecipe(Protocol):
@@ -88,7 +88,13 @@ class CellScorer:
     metric: Metric
 
     def scan(
-        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
+        self,
+        codes: LevelCodes,
+        k: int,
+        *,
+        mask: Mask | None = None,
+        ranges: Ranges | None = None,
+        threads: int | None = None,
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded tables."""
         gain = np.float32(self.metric.gain)
@@ -99,8 +105,9 @@ class CellScorer:
             scales=gain * self.tables.scale,
             bases=gain * self.tables.base,
             row_scale=codes.factors.get("scale"),
-            row_bias=self.metric.row_bias(codes),
+            row_bias=self.metric.row_bias(codes, ranges),
             mask=mask,
+            ranges=ranges,
             threads=threads,
         )
         return ids, scores + self.metric.query_bias(self.bias)[:, None]

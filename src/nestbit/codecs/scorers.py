@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nestbit import kernels
 from nestbit._arrays import Floats
 from nestbit.codecs.codes import LevelCodes
-from nestbit.kernels.allowed import Mask
+from nestbit.kernels.allowed import Mask, Ranges
 from nestbit.kernels.floats import floats_scan
 
 Ids = NDArray[np.int64]
@@ -25,9 +25,15 @@ class Scorer(Protocol):
     """Scores rows of one level for m prepared queries."""
 
     def scan(
-        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
+        self,
+        codes: LevelCodes,
+        k: int,
+        *,
+        mask: Mask | None = None,
+        ranges: Ranges | None = None,
+        threads: int | None = None,
     ) -> tuple[Ids, Floats]:
-        """Best k of all rows, or those of a `nestbit.kernels` mask: ids and scores (m, k).
+        """Best k of all rows, or of those in a mask and ranges of `nestbit.kernels`, as (m, k).
 
         Best first; id -1 and score -inf in the columns that are left where fewer rows may be found.
         """
@@ -58,14 +64,21 @@ class Metric:
         """The metric of some of its queries, by their numbers."""
         return self if self.length2 is None else Metric(self.length2[queries])
 
-    def row_bias(self, codes: LevelCodes) -> Floats | None:
-        """Per-row constant (n,); None when it is zero everywhere."""
-        offset = codes.factors.get("offset")
+    def row_bias(self, codes: LevelCodes, ranges: Ranges | None) -> Floats | None:
+        """Per-row constant (n,), undefined outside ``ranges``; None when it is zero everywhere."""
+        offset, norm2 = codes.factors.get("offset"), codes.factors.get("norm2")
         if self.length2 is None:
             return None if offset is None else offset.astype(np.float32, copy=False)
-        if offset is None:
-            return np.negative(codes.factors["norm2"], dtype=np.float32)
-        return np.subtract(2 * offset, codes.factors["norm2"], dtype=np.float32)
+        assert norm2 is not None
+        # Pages of the array that lie outside the ranges are never touched, so they cost nothing.
+        bias = np.empty(len(norm2), np.float32)
+        for start, stop in [(0, len(bias))] if ranges is None else ranges.tolist():
+            rows = slice(start, stop)
+            if offset is None:
+                np.negative(norm2[rows], out=bias[rows])
+            else:
+                np.subtract(2 * offset[rows], norm2[rows], out=bias[rows])
+        return bias
 
     def score(self, products: Floats, codes: LevelCodes, ids: Ids, bias: Floats) -> Floats:
         """Scores (m, c) from ``products`` weights · code (m, c)."""
@@ -94,21 +107,40 @@ class FloatScorer:
     dims: int | None = None
 
     def scan(
-        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
+        self,
+        codes: LevelCodes,
+        k: int,
+        *,
+        mask: Mask | None = None,
+        ranges: Ranges | None = None,
+        threads: int | None = None,
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded query (exactly scored for float codes)."""
         rows = self._columns(codes)
-        row_bias = self.metric.row_bias(codes)
+        row_bias = self.metric.row_bias(codes, ranges)
         gain = np.float32(self.metric.gain)
         if codes.layout == "floats":
             ids, scores = floats_scan(
-                rows, gain * self.weights, k, row_bias=row_bias, mask=mask, threads=threads
+                rows,
+                gain * self.weights,
+                k,
+                row_bias=row_bias,
+                mask=mask,
+                ranges=ranges,
+                threads=threads,
             )
         else:
             scan = kernels.bits_scan if codes.layout == "bits" else kernels.bytes_scan
             weights, scale = integer_weights(self.weights)
             ids, scores = scan(
-                rows, weights, k, scales=gain * scale, row_bias=row_bias, mask=mask, threads=threads
+                rows,
+                weights,
+                k,
+                scales=gain * scale,
+                row_bias=row_bias,
+                mask=mask,
+                ranges=ranges,
+                threads=threads,
             )
         return ids, scores + self.metric.query_bias(self.bias)[:, None]
 
@@ -148,11 +180,17 @@ class HammingScorer:
     metric: Metric
 
     def scan(
-        self, codes: LevelCodes, k: int, *, mask: Mask | None = None, threads: int | None = None
+        self,
+        codes: LevelCodes,
+        k: int,
+        *,
+        mask: Mask | None = None,
+        ranges: Ranges | None = None,
+        threads: int | None = None,
     ) -> tuple[Ids, Floats]:
         """Best k rows by Hamming distance alone; for l2 the row lengths join after the scan."""
         ids, distances = kernels.hamming_scan(
-            codes.data, self.queries, k, mask=mask, threads=threads
+            codes.data, self.queries, k, mask=mask, ranges=ranges, threads=threads
         )
         scores = self._score(distances, codes, ids)
         scores[ids < 0] = -np.inf

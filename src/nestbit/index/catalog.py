@@ -27,6 +27,9 @@ NAME = "catalog.sqlite"
 APPLICATION_ID = 0x6E657374  # "nest"
 FORMAT_VERSION = 1
 
+# From so many rows on, opening a few partitions beats reading everything several times over.
+DEFAULT_PARTITION_ROWS = 200_000
+
 # A reader waits only while a crashed writer's log is recovered or a last one removed.
 _BUSY_SECONDS = 30.0
 
@@ -57,7 +60,8 @@ class State:
     """The index in numbers and options.
 
     ``generation`` counts changes. ``horizon`` is the newest generation whose deletions have been
-    dropped from the catalog: a snapshot older than it is out of date.
+    dropped from the catalog: a snapshot older than it is out of date. Compaction partitions
+    segments from ``partition_rows`` rows on; None, never of its own accord.
     """
 
     generation: int
@@ -72,6 +76,8 @@ class State:
     seed: int
     fit_rows: int | None
     fields: tuple[str, ...]
+    # Of indexes made before there were partitions the catalog does not tell.
+    partition_rows: int | None = DEFAULT_PARTITION_ROWS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from nestbit._atomic import atomic_directory
 from nestbit.codecs import Codec
 from nestbit.errors import InputError
-from nestbit.index.catalog import NAME, State, create_catalog, field_sql
+from nestbit.index.catalog import DEFAULT_PARTITION_ROWS, NAME, State, create_catalog, field_sql
 from nestbit.index.codec_file import codec_path, save_codec
 from nestbit.index.index import Index, Pin
 from nestbit.index.segment import DIRECTORY
@@ -25,6 +25,7 @@ def create(
     seed: int | None = None,
     fields: Sequence[str] = (),
     fit_rows: int | None = None,
+    partition_rows: int | None = DEFAULT_PARTITION_ROWS,
     pin: Pin = "none",
 ) -> Index:
     """Make the directory ``path`` an empty index and open it.
@@ -33,7 +34,9 @@ def create(
     ``model`` and ``seed``. A spec that learns is fitted by the change that brings the index to
     ``fit_rows`` rows, by default 2,000 and at least 4 for each dimension; until then rows are kept
     as float32 and searched exactly. ``fields`` are names of metadata that get an index of their
-    own for filters. Raises `InputError` where ``path`` exists already, `SpecError` for a bad spec.
+    own for filters. Compaction partitions segments from ``partition_rows`` rows on, none if that is
+    None (see `Index.compact`). Raises `InputError` where ``path`` exists already, `SpecError` for a
+    bad spec.
     """
     options = {"dim": dim, "metric": metric, "model": model, "seed": seed}
     if isinstance(codec, Codec):
@@ -45,6 +48,8 @@ def create(
         raise InputError(f"dim must be at least 1, got {dim}")
     if fit_rows is not None and fit_rows < 1:
         raise InputError(f"fit_rows must be at least 1, got {fit_rows}")
+    if partition_rows is not None and partition_rows < 1:
+        raise InputError(f"partition_rows must be at least 1, or None, got {partition_rows}")
     if isinstance(fields, str):
         raise InputError(f"fields must be a list of names, got {fields!r}")
     for field in fields:
@@ -62,6 +67,7 @@ def create(
         seed=codec.seed,
         fit_rows=fit_rows,
         fields=tuple(dict.fromkeys(fields)),
+        partition_rows=partition_rows,
     )
     with atomic_directory(path) as directory:
         (directory / DIRECTORY).mkdir()

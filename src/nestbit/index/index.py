@@ -14,18 +14,22 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestbit._arrays import as_embeddings, check_k
+from nestbit._arrays import Floats, as_embeddings, check_k
 from nestbit.codecs import Codec
 from nestbit.errors import InputError
 from nestbit.index import compaction, lookup
 from nestbit.index.catalog import NAME, Catalog
 from nestbit.index.check import check_index
+from nestbit.index.compaction import Count
 from nestbit.index.lookup import StaleSnapshotError
+from nestbit.index.numbering import Rows
+from nestbit.index.partitions import Probing
 from nestbit.index.records import Record, Stats, as_ids, id_array
 from nestbit.index.scan import search_segments
-from nestbit.index.segment import Rows, Segment
+from nestbit.index.segment import Segment
 from nestbit.index.snapshot import FLOAT_CODEC, Snapshot, load_snapshot
 from nestbit.index.writer import Writer
+from nestbit.kernels.floats import top_k
 from nestbit.search import Hits, Plan
 
 Pin = Literal["none", "coarse"]
@@ -157,6 +161,8 @@ class Index:
         *,
         where: Mapping[str, Any] | None = None,
         plan: Plan | None = None,
+        n_probe: int | None = None,
+        target_recall: float | None = None,
         documents: bool = False,
         threads: int | None = None,
         explain: bool = False,
@@ -165,14 +171,21 @@ class Index:
 
         There are fewer than k columns where fewer rows are in the index or pass the filter
         ``where`` (see `nestbit.index.filters`). Where few rows pass, they are compared by their
-        finest level instead of the ``plan``. ``documents`` adds documents and metadata. Raises
-        `InputError` for queries, filters and plans that do not fit.
+        finest level instead of the ``plan``. ``documents`` adds documents and metadata.
+
+        All rows are scanned, unless ``n_probe`` tells how many partitions each query opens in a
+        partitioned segment, or ``target_recall`` the share of the best rows by the finest level
+        that is to be found in the mean over queries: it decides on partitions and candidates
+        alike. Raises `InputError` for queries, filters, plans and options that do not fit.
         """
         k = check_k(k, _MAX_ROWS)
+        probing = Probing(n_probe, target_recall)
+        if plan is not None and target_recall is not None:
+            raise InputError("a plan tells what is rescored, and so does target_recall; give one")
         q = as_embeddings(queries, name="queries")
 
         def run(snapshot: Snapshot) -> Hits:
-            return self._search(snapshot, q, k, where, plan, documents, threads, explain)
+            return self._search(snapshot, q, k, where, plan, probing, documents, threads, explain)
 
         return self._at_snapshot(run)
 
@@ -220,18 +233,36 @@ class Index:
         self._reload()
         return self._snapshot is not before
 
-    def compact(self, *, wait: bool = True) -> None:
+    def compact(
+        self,
+        *,
+        partitions: Count = "auto",
+        queries: ArrayLike | None = None,
+        wait: bool = True,
+    ) -> None:
         """Merge all segments into one, encode rows that wait, and drop deleted ones.
 
+        ``partitions`` is the number of groups of similar rows that the segment is ordered by, of
+        which a search may open a few; 0 for none. By default they are 4 √n, from so many rows on
+        as `create` was told, and in an index that has partitions already. How many of them to
+        open for a target recall is measured with ``queries`` (m, dim), or with rows of the index.
+
         Readers go on meanwhile, and so do other threads that write. Without ``wait`` the work is
-        done in a thread, and its errors are raised by the next `compact` or `close`.
+        done in a thread, and its errors are raised by the next `compact` or `close`. Raises
+        `InputError` for partitions or queries that do not fit.
         """
+        asked = None if queries is None else as_embeddings(queries, name="queries", dim=self.dim)
         while True:
             self._finish_merging()
             with self._lock:
                 self._writing()
                 if self._merging is None:  # no other thread has begun one meanwhile
-                    self._start_merging(compaction.whole(self._snapshot), inline=False)
+                    snapshot = self._snapshot
+                    count = compaction.partition_count(snapshot, snapshot.segments, partitions)
+                    segments = compaction.whole(snapshot, count)
+                    if count and asked is not None:
+                        segments = snapshot.segments  # measured anew
+                    self._start_merging(segments, count, asked, inline=False)
                     break
         if wait:
             self._finish_merging()
@@ -266,6 +297,7 @@ class Index:
             segment_bytes=sum(s.entry.nbytes for s in snapshot.segments),
             catalog_bytes=sum(f.stat().st_size for f in files if f.exists()),
             pinned_bytes=sum(s.pinned_bytes for s in snapshot.segments),
+            partitions=sum(len(s.partitions) for s in snapshot.segments if s.partitioned),
         )
 
     def check(self, progress: Callable[[int], object] = lambda n_bytes: None) -> None:
@@ -305,7 +337,9 @@ class Index:
             self._reload()
             # An error of the last merge is for `compact` or `close` to raise: the rows are added.
             if self._merging is None or (self._merging.done() and not self._merging.exception()):
-                self._start_merging(compaction.due(self._snapshot), inline=True)
+                due = compaction.due(self._snapshot)
+                count = compaction.partition_count(self._snapshot, due, "auto")
+                self._start_merging(due, count, None, inline=True)
 
     def _search(
         self,
@@ -314,6 +348,7 @@ class Index:
         k: int,
         where: Mapping[str, Any] | None,
         plan: Plan | None,
+        probing: Probing,
         documents: bool,
         threads: int | None,
         explain: bool,
@@ -323,8 +358,9 @@ class Index:
         if plan is not None and snapshot.codec is not None:
             plan.check(snapshot.codec)
         parts = lookup.passing(self._catalog, snapshot, where)
-        places, scores, reports = search_segments(snapshot, q, k, parts, plan, threads)
-        rows = snapshot.row_numbers(places)
+        places, scores, reports = search_segments(snapshot, q, k, parts, plan, threads, probing)
+        # Equal scores stand in the order of their rows, wherever compaction has put these.
+        rows, scores = top_k(snapshot.row_numbers(places), scores, k)
         unique, inverse = np.unique(rows, return_inverse=True)
         inverse = inverse.reshape(rows.shape)
         stages = tuple(reports) if explain else ()
@@ -372,18 +408,25 @@ class Index:
         self._writer.check_process()
         return self._writer
 
-    def _start_merging(self, segments: tuple[Segment, ...], *, inline: bool) -> None:
+    def _start_merging(
+        self,
+        segments: tuple[Segment, ...],
+        partitions: int,
+        queries: Floats | None,
+        *,
+        inline: bool,
+    ) -> None:
         if not segments:
             return
         if inline and sum(map(len, segments)) <= _MERGE_INLINE:
-            self._merge(self._snapshot, segments)
+            self._merge(self._snapshot, segments, partitions, queries)
             return
         future: Future[None] = Future()
         snapshot = self._snapshot
 
         def work() -> None:
             try:
-                self._merge(snapshot, segments)
+                self._merge(snapshot, segments, partitions, queries)
             except BaseException as error:
                 future.set_exception(error)
             else:
@@ -392,8 +435,14 @@ class Index:
         self._merging = future
         threading.Thread(target=work, name="nestbit-compact").start()
 
-    def _merge(self, snapshot: Snapshot, segments: tuple[Segment, ...]) -> None:
-        done = compaction.merge(self.path, snapshot, segments)
+    def _merge(
+        self,
+        snapshot: Snapshot,
+        segments: tuple[Segment, ...],
+        partitions: int,
+        queries: Floats | None,
+    ) -> None:
+        done = compaction.merge(self.path, snapshot, segments, partitions, queries)
         with self._lock:
             assert self._writer is not None
             self._writer.replace_segments(done.old, done.new, done.dropped)

@@ -14,9 +14,9 @@ from nestbit._arrays import Floats
 from nestbit.errors import FileFormatError
 from nestbit.index.catalog import Catalog
 from nestbit.index.filters import compile_filter
+from nestbit.index.numbering import Rows
 from nestbit.index.parts import Part, only
 from nestbit.index.records import Id, Record
-from nestbit.index.segment import Rows
 from nestbit.index.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -105,7 +105,9 @@ def embeddings_of(snapshot: Snapshot, rows: Rows) -> Floats:
         )
         if last > first:
             places = segment.places(ascending[first:last])
-            found[order[first:last]] = segment.codec.decode(segment.codes_at(places))
+            by_place = np.argsort(places)
+            codes = segment.codes_at(places[by_place])
+            found[order[first:last][by_place]] = segment.codec.decode(codes)
     return found
 
 

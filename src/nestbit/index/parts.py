@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestbit.index.segment import Rows, Segment
+from nestbit.index.numbering import Rows
+from nestbit.index.segment import Segment
 from nestbit.kernels.allowed import Mask, bitmap, row_numbers
 
 
@@ -30,6 +32,18 @@ class Part:
     def found(self) -> int:
         """Rows that may be found."""
         return self.live + len(self.zeros)
+
+    @cached_property
+    def partition_sizes(self) -> Rows:
+        """Rows (p,) in each partition that the stages may find."""
+        offsets, n = self.segment.partitions.offsets, len(self.segment)
+        sizes: Rows = np.diff(offsets)
+        if self.mask is None:
+            return sizes
+        allowed = np.unpackbits(self.mask, count=n, bitorder="little")
+        filled = sizes > 0  # the sum over an empty range would be that of the row it begins with
+        sizes[filled] = np.add.reduceat(allowed, offsets[:-1][filled], dtype=np.int64)
+        return sizes
 
     def live_places(self) -> Rows:
         """Places, in the segment, of the rows that the stages may find."""

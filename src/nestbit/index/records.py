@@ -36,7 +36,7 @@ class Stats:
     ``deleted`` rows still take their place in segments until compaction. ``level_bytes`` are the
     segments' bytes by level, coarse to fine, of the codec in use, ``float_rows`` the rows that
     wait as float32 for the codec to be fitted or to be encoded by compaction. ``pinned_bytes``
-    are held in memory.
+    are held in memory. ``partitions`` are those of all partitioned segments.
     """
 
     rows: int
@@ -48,6 +48,7 @@ class Stats:
     segment_bytes: int
     catalog_bytes: int
     pinned_bytes: int
+    partitions: int
 
     @property
     def total_bytes(self) -> int:

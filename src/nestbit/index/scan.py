@@ -2,22 +2,25 @@
 
 Every stage runs over all segments before the next one begins: the coarse candidates of all are
 merged first, so that many small segments do not multiply the rows that finer levels read.
-Places count the rows of all segments, one segment after the other.
+Places count the rows of all segments, one segment after the other. In partitioned segments a scan
+may open the partitions nearest to each query alone (`nestbit.index.probe`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nestbit._arrays import Floats
 from nestbit.codecs import Codec, CodesScorer, LevelCodes
 from nestbit.codecs.codes import concatenate
+from nestbit.index.numbering import Rows
+from nestbit.index.partitions import Probing
 from nestbit.index.parts import Part
-from nestbit.index.segment import Rows
+from nestbit.index.probe import Prober, allowed_loss, counted
 from nestbit.index.snapshot import Snapshot
 from nestbit.kernels.floats import top_k
 from nestbit.search import Plan, Reads, Stage, StageReport
@@ -40,10 +43,11 @@ def search_segments(
     parts: Sequence[Part],
     plan: Plan | None,
     threads: int | None,
+    probing: Probing,
 ) -> tuple[Rows, Floats, list[StageReport]]:
     """Places and scores (m, min(k, rows found)) of the best rows, and what each stage did.
 
-    ``parts`` tell the rows that may be found.
+    ``parts`` tell the rows that may be found. A plan that is None follows from ``probing``.
     """
     parts = [part for part in parts if part.found and len(queries)]
     places = np.empty((len(queries), 0), np.int64)
@@ -53,8 +57,8 @@ def search_segments(
         group = [part for part in parts if part.segment.entry.codec == number]
         codec = snapshot.codecs[number]
         # The plan is meant for the codec in use; rows that wait as float32 are scanned exactly.
-        stages = plan if plan is not None and codec is snapshot.codec else Plan.default(codec)
-        found = _Group(codec, group, codec.prepare(queries), k, threads, reports).run(stages)
+        stages = plan if plan is not None and codec is snapshot.codec else None
+        found = _Group.of(codec, group, queries, k, threads, probing, reports).run(stages)
         places = np.concatenate([places, found[0]], axis=1)
         scores = np.concatenate([scores, found[1]], axis=1)
     return *top_k(places, scores, k), reports
@@ -69,15 +73,43 @@ class _Group:
     q: Floats
     k: int
     threads: int | None
+    target_recall: float | None
+    probers: Sequence[Prober | None]
     reports: list[StageReport]
+
+    @classmethod
+    def of(
+        cls,
+        codec: Codec,
+        parts: Sequence[Part],
+        queries: Floats,
+        k: int,
+        threads: int | None,
+        probing: Probing,
+        reports: list[StageReport],
+    ) -> _Group:
+        """A search of ``queries`` (m, dim), with the partitions that each of them opens."""
+        q = codec.prepare(queries)
+        probers: list[Prober | None] = [
+            Prober(part, part.segment.partitions, q, codec.metric, k, probing)
+            if part.segment.partitioned and part.live and not probing.everything
+            else None
+            for part in parts
+        ]
+        target = probing.target_recall
+        if target is not None and any(probers):
+            target = 1 - allowed_loss(target)
+        return cls(codec, parts, q, k, threads, target, probers, reports)
 
     @property
     def live(self) -> int:
         """Rows that the stages may find."""
         return sum(part.live for part in self.parts)
 
-    def run(self, plan: Plan) -> tuple[Rows, Floats]:
+    def run(self, plan: Plan | None) -> tuple[Rows, Floats]:
         """The best rows by a plan, or by the finest level alone where few may be found."""
+        if plan is None:
+            plan = Plan.default(self.codec, target_recall=self.target_recall)
         n = sum(len(part.segment) for part in self.parts)
         places = np.empty((len(self.q), 0), np.int64)
         scores = np.empty((len(self.q), 0), np.float32)
@@ -98,14 +130,16 @@ class _Group:
             began = time.perf_counter()
             scorer, keep, reads = self.scorer(stage), self.keep(plan, i), None
             if i == 0:
-                rows_read = m * self.live
-                places, scores = self.scan(scorer, keep)
+                everyone = np.arange(m)
+                places, scores = self.scan(scorer, everyone, keep)
+                rows_read = self.scanned(everyone)
             else:
                 rows_read = places.size
-                reads = Reads(places.shape[1], places.shape[1], places.shape[1])
+                reads = Reads.of(np.full(m, places.shape[1]))
                 places = np.sort(places, axis=1)
                 places, scores = top_k(places, self.rescore(scorer, places), keep)
-            self.report(stage, rows_read, m * keep, time.perf_counter() - began, reads)
+            seconds = time.perf_counter() - began
+            self.report(stage, rows_read, m * keep, seconds, reads, scan=i == 0)
         return places, scores
 
     def to_target(self, plan: Plan) -> tuple[Rows, Floats]:
@@ -113,13 +147,14 @@ class _Group:
         coarse, fine = plan.stages[:2]
         assert coarse.target_recall is not None
         scanner, rescorer = self.scorer(coarse), self.scorer(fine)
-        began, scanning = time.perf_counter(), 0.0
+        began, scanning, scanned = time.perf_counter(), 0.0, 0
         m, keep = len(self.q), self.keep(plan, 1)
 
         def scan(queries: Rows, count: int) -> tuple[Rows, Floats]:
-            nonlocal scanning
+            nonlocal scanning, scanned
             start = time.perf_counter()
-            found = self.scan(scanner.of(queries), count)
+            found = self.scan(scanner.of(queries), queries, count)
+            scanned += self.scanned(queries)
             scanning += time.perf_counter() - start
             return found
 
@@ -127,12 +162,12 @@ class _Group:
             return self.rescore(rescorer.of(queries), places)
 
         prior = error_prior(self.codec, self.q, coarse, fine)
-        found = rescore_to_target(scan, rescore, m, self.live, keep, coarse.target_recall, prior)
-        read, total = found.read, int(found.read.sum())
-        reads = Reads(float(read.mean()), float(np.median(read)), int(read.max()))
-        self.report(coarse, found.scanned, total, scanning, None)
+        n = self.most_opened(keep)
+        found = rescore_to_target(scan, rescore, m, n, keep, coarse.target_recall, prior)
+        total = int(found.read.sum())
+        self.report(coarse, scanned, total, scanning, None, scan=True)
         seconds = time.perf_counter() - began - scanning
-        self.report(fine, total, m * keep, seconds, reads)
+        self.report(fine, total, m * keep, seconds, Reads.of(found.read))
         return found.ids, found.scores
 
     def exact(self) -> tuple[Rows, Floats]:
@@ -178,17 +213,41 @@ class _Group:
             return min(self.live, self.k)
         return plan.stages[i].keep(self.k, self.live)
 
-    def scan(self, scorer: CodesScorer, keep: int) -> tuple[Rows, Floats]:
-        """The best rows of all segments together."""
+    def scan(self, scorer: CodesScorer, queries: Rows, keep: int) -> tuple[Rows, Floats]:
+        """The best rows of all segments together for some queries, whose scorer is given."""
         level, first = scorer.parts[0]
         places, scores = [], []
-        for part in self.parts:
+        for part, prober in zip(self.parts, self.probers, strict=True):
             if part.live:
                 codes, count = part.segment.level(level), min(keep, part.live)
-                found = first.scan(codes, count, mask=part.mask, threads=self.threads)
+                if prober is None:
+                    found = first.scan(codes, count, mask=part.mask, threads=self.threads)
+                else:
+                    prober.extend(queries, count)
+                    found = prober.scan(first, codes, queries, count, self.threads)
                 places.append(found[0] + part.offset)
                 scores.append(found[1])
         return top_k(np.concatenate(places, axis=1), np.concatenate(scores, axis=1), keep)
+
+    def scanned(self, queries: Rows) -> int:
+        """Rows that a scan for some queries reads, of those that may be found."""
+        return sum(
+            len(queries) * part.live if prober is None else int(prober.rows[queries].sum())
+            for part, prober in zip(self.parts, self.probers, strict=True)
+        )
+
+    def most_opened(self, at_least: int) -> int:
+        """The most rows that a query has in what it opens, and no fewer than ``at_least``.
+
+        A query that opened fewer and is asked for so many candidates opens more.
+        """
+        rows, flat = np.zeros(len(self.q), np.int64), 0
+        for part, prober in zip(self.parts, self.probers, strict=True):
+            if prober is None:
+                flat += part.live
+            else:
+                rows += prober.rows
+        return max(at_least, flat + int(rows.max()))
 
     def rescore(self, scorer: CodesScorer, places: Rows) -> Floats:
         """Scores of places (m, c); the rows of several queries are read together."""
@@ -224,11 +283,19 @@ class _Group:
         return concatenate(taken)
 
     def report(
-        self, stage: Stage, rows_read: int, rows_kept: int, seconds: float, reads: Reads | None
+        self,
+        stage: Stage,
+        rows_read: int,
+        rows_kept: int,
+        seconds: float,
+        reads: Reads | None,
+        *,
+        scan: bool = False,
     ) -> None:
         """Say what a stage did."""
         segment = self.parts[0].segment
         codes = [segment.level(i) for i in range(len(self.codec.levels))]
-        self.reports.append(
-            stage_report(self.codec, codes, stage, rows_read, rows_kept, seconds, reads)
-        )
+        done = stage_report(self.codec, codes, stage, rows_read, rows_kept, seconds, reads)
+        if scan and any(self.probers):
+            done = replace(done, partitions=Reads.of(counted(self.probers, len(self.q))))
+        self.reports.append(done)

@@ -1,9 +1,11 @@
 """A segment: the codes of some rows in one immutable safetensors file.
 
 Arrays begin on 64-byte boundaries: ``level<i>.data`` and ``level<i>.<factor>`` of each level,
-``rows`` (n,) int64 where the row numbers have gaps, and ``zero_rows``. Metadata: ``format``
-("nestbit.segment"), ``format_version``, ``header`` (JSON: n, first row, number of the codec,
-factors of each level), and the checksums that `nestbit._seal` describes.
+``rows`` (n,) int64 where the row numbers have gaps, and ``zero_rows``. A partitioned segment also
+has ``order`` and ``ranks`` (n,) uint32 (see `Numbering`) and ``partition.<name>`` (see
+`Partitions`). Metadata: ``format`` ("nestbit.segment"), ``format_version`` (2 where partitioned),
+``header`` (JSON: n, first row, number of the codec, factors of each level), and the checksums that
+`nestbit._seal` describes.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from nestbit._safetensors import (
     byte_view,
     check_crc32,
     copy_range,
+    crc32_of,
     dtype_name,
     read_header,
 )
@@ -38,12 +41,16 @@ from nestbit._seal import read_checksums
 from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
 from nestbit.errors import FileFormatError, NestbitError
 from nestbit.index.catalog import SegmentEntry
+from nestbit.index.numbering import Numbering, Rows
+from nestbit.index.partitions import Partitions
 
 DIRECTORY = "segments"
 FORMAT = "nestbit.segment"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What a segment without partitions is written as, so that older versions go on reading it.
+_FLAT_VERSION = 1
 
-Rows = NDArray[np.int64]
+_NUMBERING = ("rows", "order", "ranks")
 
 # Rows that lie closer than this are read together: a page is read from disk in any case.
 _GAP_BYTES = 4096
@@ -70,9 +77,13 @@ class Segment:
         self._header = read_header(self.path)
         self._checksums = read_checksums(self.path, self._header.raw, self._header.metadata)
         self._check_header()
-        self.rows: Rows | None = None
-        if "rows" in self._header.tensors:
-            self.rows = self._mapped("rows")
+        self._partitions: Partitions | None = None
+        self.numbering = Numbering(
+            self.path,
+            entry.first_row,
+            entry.last_row,
+            *(self._mapped(name) if name in self._header.tensors else None for name in _NUMBERING),
+        )
         self.zero_rows: Rows = np.array(self._mapped("zero_rows"))
 
     def __len__(self) -> int:
@@ -111,20 +122,25 @@ class Segment:
         return Codes(levels, np.flatnonzero(np.isin(places, self.zero_rows)))
 
     def places(self, rows: Rows) -> Rows:
-        """Places of those of the sorted row numbers that lie in this segment."""
-        first, last = np.searchsorted(rows, (self.entry.first_row, self.entry.last_row + 1))
-        rows = rows[first:last]
-        if self.rows is None:
-            return rows - self.entry.first_row
-        places: Rows = np.searchsorted(self.rows, rows)
-        found: Rows = places[self.rows[places] == rows]  # none is beyond the last row
-        return found
+        """Places of those of the sorted row numbers that lie in this segment, in their order."""
+        return self.numbering.places(rows)
 
     def row_numbers(self, places: Rows) -> Rows:
         """Row numbers of the rows at ``places``."""
-        if self.rows is None:
-            return places + self.entry.first_row
-        return np.asarray(self.rows[places])
+        return self.numbering.numbers(places)
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether rows lie in the order of partitions."""
+        return self.numbering.order is not None
+
+    @property
+    def partitions(self) -> Partitions:
+        """The partitions of a partitioned segment, read and proved at their first use."""
+        with self._lock:
+            if self._partitions is None:
+                self._partitions = self._read_partitions()
+            return self._partitions
 
     def bytes_by_level(self) -> list[int]:
         """Bytes on disk of each level."""
@@ -156,10 +172,10 @@ class Segment:
         metadata, entry = self._header.metadata, self.entry
         if metadata.get("format") != FORMAT:
             raise FileFormatError(f"{self.path} is not a segment of an index")
-        if metadata.get("format_version") != str(FORMAT_VERSION):
+        if metadata.get("format_version") not in (str(FORMAT_VERSION), str(_FLAT_VERSION)):
             raise FileFormatError(
                 f"{self.path} has format version {metadata.get('format_version')!r}, this nestbit "
-                f"reads {FORMAT_VERSION}; update nestbit"
+                f"reads {_FLAT_VERSION} to {FORMAT_VERSION}; update nestbit"
             )
         if zlib.crc32(self._header.raw) != entry.header_crc32:
             raise FileFormatError(
@@ -172,6 +188,9 @@ class Segment:
             check_codes(self.codec, Codes(tuple(empty), np.empty(0, np.int64)))
             arrays = [f"level{i}.{name}" for i, f in enumerate(self._factors) for name in f]
             arrays += [f"level{i}.data" for i in range(len(self._factors))]
+            if metadata["format_version"] != str(_FLAT_VERSION):
+                arrays += ["order", "ranks"]
+                _ = [self._header.tensors[name] for name in Partitions.names()]
             if any(self._header.tensors[name].shape[:1] != (entry.n,) for name in arrays):
                 raise ValueError(f"an array has not the {entry.n} rows of the catalog")
         except (KeyError, IndexError, TypeError, ValueError, NestbitError) as error:
@@ -182,6 +201,16 @@ class Segment:
         factors = {name: self._mapped(f"level{i}.{name}")[:rows] for name in names}
         layout = self.codec.levels[i].coder.layout
         return LevelCodes(layout, self._mapped(f"level{i}.data")[:rows], factors)
+
+    def _read_partitions(self) -> Partitions:
+        names = Partitions.names()
+        arrays = {name: self._read(name) for name in names}
+        for name, array in arrays.items():
+            check_crc32(self._header, name, crc32_of(array), self._checksums)
+        try:
+            return Partitions.of(arrays, len(self), self.codec.dim)
+        except (TypeError, ValueError) as error:
+            raise FileFormatError(f"{self.path} has no sound partitions: {error}") from error
 
     def _in_memory(self, mapped: LevelCodes) -> LevelCodes:
         """The coarsest level read from the file: pages of its map would count twice."""
@@ -248,11 +277,28 @@ class Segment:
 class SegmentWriter:
     """Writes a segment of ``n`` rows block by block; the file appears whole and synced.
 
-    ``rows`` (n,) are the ascending row numbers. `write` returns what the catalog must know.
+    ``rows`` (n,) are the ascending row numbers. With ``partitions`` the i-th of them comes at
+    place ``order[i]``. `write` returns what the catalog must know.
     """
 
-    def __init__(self, directory: Path, codec: Codec, number: int, rows: Rows) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        codec: Codec,
+        number: int,
+        rows: Rows,
+        partitions: Partitions | None = None,
+        order: NDArray[np.uint32] | None = None,
+    ) -> None:
         self._directory, self._codec, self._number, self._rows = directory, codec, number, rows
+        self._extra: dict[str, NDArray[Any]] = {}
+        if self._gaps:
+            self._extra["rows"] = rows
+        if partitions is not None and order is not None:
+            ranks = np.empty_like(order)
+            ranks[order] = np.arange(len(order), dtype=np.uint32)
+            self._extra |= {"order": order, "ranks": ranks, **partitions.arrays()}
+        self._version = _FLAT_VERSION if partitions is None else FORMAT_VERSION
         self._name = f"{rows[0]:012d}-{secrets.token_hex(4)}.safetensors"
         self.path = directory / DIRECTORY / self._name
 
@@ -273,8 +319,8 @@ class SegmentWriter:
                 done += len(codes)
             if done != len(self._rows):
                 raise ValueError(f"{len(self._rows)} rows were announced, {done} came")
-            if self._gaps:
-                columns.write("rows", byte_view(self._rows))
+            for name, array in self._extra.items():
+                columns.write(name, byte_view(array))
             columns.write("zero_rows", byte_view(np.concatenate(zero_rows)))
             header = columns.finish(self._metadata)
             nbytes = os.fstat(file.fileno()).st_size
@@ -294,8 +340,8 @@ class SegmentWriter:
             columns.declare(f"level{i}.data", dtype, (n, level.data.shape[1]))
             for name in factors[i]:
                 columns.declare(f"level{i}.{name}", dtype_name(level.factors[name]), (n,))
-        if self._gaps:
-            columns.declare("rows", "I64", (n,))
+        for name, array in self._extra.items():
+            columns.declare(name, dtype_name(array), array.shape)
         columns.declare("zero_rows", "I64", None)
         header = {
             "n": n,
@@ -305,7 +351,7 @@ class SegmentWriter:
         }
         self._metadata = {
             "format": FORMAT,
-            "format_version": str(FORMAT_VERSION),
+            "format_version": str(self._version),
             "header": json.dumps(header),
         }
         # The length of zero_rows is still to grow, and the offsets behind it.

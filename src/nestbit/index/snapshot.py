@@ -26,8 +26,9 @@ from nestbit.index.catalog import (
     read_state,
 )
 from nestbit.index.codec_file import load_codec
+from nestbit.index.numbering import Rows
 from nestbit.index.parts import Part, all_but
-from nestbit.index.segment import DIRECTORY, Rows, Segment
+from nestbit.index.segment import DIRECTORY, Segment
 
 # Segments in the float32 of their rows, from before the codec was fitted, have this codec.
 FLOAT_CODEC = 0

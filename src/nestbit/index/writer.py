@@ -26,8 +26,9 @@ from nestbit.index.catalog import Catalog, Change, SegmentEntry, State, read_cod
 from nestbit.index.codec_file import codec_path, save_codec
 from nestbit.index.lock import WriterLock
 from nestbit.index.lookup import embeddings_of
+from nestbit.index.numbering import Rows
 from nestbit.index.records import Id, as_ids, attachments
-from nestbit.index.segment import DIRECTORY, Rows, SegmentWriter
+from nestbit.index.segment import DIRECTORY, SegmentWriter
 from nestbit.index.snapshot import FLOAT_CODEC, Snapshot
 from nestbit.kernels import default_threads
 

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Reads:
-    """Rows that a stage read per query: their mean, median and largest number."""
+    """What a stage read per query, rows or partitions: mean, median and largest number."""
 
     mean: float
     median: float
     most: int
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64]) -> Reads:
+        """Those of the numbers (m,) of m queries, at least one."""
+        return cls(float(counts.mean()), float(np.median(counts)), int(counts.max()))
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class StageReport:
     """What one stage of a search did, over all queries together.
 
     ``dims`` is the prefix that was read, in dimensions, or in cells for the cells layout.
-    ``reads`` tells how many candidates each query had rescored; None for a scan.
+    ``reads`` tells how many candidates each query had rescored; None for a scan. ``partitions``
+    tells how many each query opened; None where all rows were scanned.
     """
 
     level: int
@@ -35,6 +41,7 @@ class StageReport:
     rows_kept: int
     seconds: float
     reads: Reads | None = None
+    partitions: Reads | None = None
 
 
 @dataclass(frozen=True)
