@@ -47,6 +47,23 @@ def test_an_index_of_vectors_is_built_changed_and_searched(files, ok, rows, quer
     assert "the first 2 of 20 queries" in printed
 
 
+def test_an_index_is_partitioned_and_searched_in_part(files, ok, fails, queries):
+    ok("build", "x.nest", "rows.npy", "--codec", "nested(1) + int8")
+    assert re.search(r"^partitions +30$", ok("compact", "x.nest", "--partitions", 30), re.M)
+    assert re.search(r"^partitions +30$", ok("stats", "x.nest"), re.M)
+    for options in (["--n-probe", 4], ["--target-recall", 0.9]):
+        ok("search", "x.nest", "queries.npy", "--out", "hits.npz", *options)
+        name = options[0][2:].replace("-", "_")
+        with nb.open(files / "x.nest") as index, np.load(files / "hits.npz") as arrays:
+            plan = nb.Plan.default(index.codec) if name == "n_probe" else None
+            expected = index.search(queries, plan=plan, **{name: options[1]})
+            np.testing.assert_array_equal(arrays["ids"], expected.ids)
+    told = fails("search", "x.nest", "queries.npy", "--target-recall", 0.9, "--plan", "funnel")
+    assert "leave out --plan" in told
+    assert "number, 0 for none, or auto" in fails("compact", "x.nest", "--partitions", "some")
+    assert re.search(r"^partitions +0$", ok("compact", "x.nest", "--partitions", 0), re.M)
+
+
 def test_ids_of_the_vectors_file_are_the_ids_of_the_index(tmp_path, ok, rows):
     with (tmp_path / "rows.jsonl").open("w") as file:
         for i in range(30):

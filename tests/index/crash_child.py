@@ -61,7 +61,7 @@ OPERATIONS = [
     delete(["c", "b9"]),
     compact(),
     compact(partitions=5),
-    upsert({"a1": 205, "d": 206}),
+    upsert({"a1": 205, "d": 207}),
     delete(["a7"]),
     compact(partitions=4),
 ]

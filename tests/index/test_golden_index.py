@@ -8,7 +8,7 @@ import numpy as np
 import nestbit as nb
 
 # Written by: python tests/index/make_golden_index.py (once for each format version, never again)
-GOLDEN = Path(__file__).parent / "golden" / "index-v1"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def golden_rows():
@@ -23,7 +23,7 @@ def golden_rows():
 
 
 def test_an_index_of_version_1_is_read_and_changed(tmp_path):
-    path = Path(shutil.copytree(GOLDEN, tmp_path / "x.nest"))
+    path = Path(shutil.copytree(GOLDEN / "index-v1", tmp_path / "x.nest"))
     rows = golden_rows()
     with nb.open(path) as index:
         index.check()
@@ -45,3 +45,24 @@ def test_an_index_of_version_1_is_read_and_changed(tmp_path):
         index.compact()
         index.check()
         assert index.search(rows[:1], k=1).ids.item() != "dóc0"
+
+
+def test_a_partitioned_index_of_version_1_is_read_and_changed(tmp_path):
+    path = Path(shutil.copytree(GOLDEN / "partitions-v1", tmp_path / "x.nest"))
+    rows = golden_rows()
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1), 1e-9)[:, None]
+    with nb.open(path) as index:
+        index.check()
+        stats = index.stats()
+        assert (stats.rows, stats.segments, stats.partitions) == (42, 2, 4)
+        kept = [*(set(range(42)) - {3}), 42]
+        ids = [*(100 + i for i in kept[:-1]), 7]
+        found = list(index.iterate(embeddings=True))
+        assert [r.id for r in found] == ids
+        np.testing.assert_allclose([r.embedding for r in found], unit[kept], atol=1e-6)
+        for n_probe in (None, 1):
+            hits = index.search(rows[[0, 20, 42]], k=1, n_probe=n_probe)
+            assert hits.ids.ravel().tolist() == [100, 120, 7]
+        index.compact(partitions=3)
+        index.check()
+        assert index.search(rows[[0, 42]], k=1, n_probe=1).ids.ravel().tolist() == [100, 7]

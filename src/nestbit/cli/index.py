@@ -126,18 +126,27 @@ def delete(
         print_facts([("deleted", f"{deleted:,} of {len(ids):,}"), ("rows", f"{len(index):,}")])
 
 
-def compact(directory: _Directory) -> None:
+def compact(
+    directory: _Directory,
+    partitions: Annotated[
+        str,
+        typer.Option(help="Groups of similar rows to order the index by: a number, 0, or auto."),
+    ] = "auto",
+) -> None:
     """Merge the segments of an index into one and drop deleted rows."""
+    if partitions != "auto" and not partitions.isdecimal():
+        raise InputError(f"--partitions is a number, 0 for none, or auto, got {partitions!r}")
     with nestbit.open(directory) as index:
         before = index.stats()
         with _progress("compacting", None):
-            index.compact()
+            index.compact(partitions="auto" if partitions == "auto" else int(partitions))
         after = index.stats()
         print_facts(
             [
                 ("segments", f"{after.segments:,}, before {before.segments:,}"),
                 ("bytes", f"{size(after.segment_bytes)}, before {size(before.segment_bytes)}"),
                 ("dropped rows", f"{before.deleted - after.deleted:,}"),
+                ("partitions", f"{after.partitions:,}"),
             ]
         )  # fmt: skip
 
@@ -215,6 +224,7 @@ def _print_stats(index: Index) -> None:
     facts += [
         ("model", index.model or "not given"),
         ("segments", f"{stats.segments:,}, {size(stats.segment_bytes)}"),
+        ("partitions", f"{stats.partitions:,}"),
         ("catalog", size(stats.catalog_bytes)),
         ("changes", f"{stats.generation:,}"),
     ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +20,31 @@ from nestbit.models import load_model
 from nestbit.search import Hits, Plan
 
 Where = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an index is searched; see `Index.search`."""
+
+    k: int
+    plan: Plan | None
+    where: Where
+    n_probe: int | None
+    target_recall: float | None
+    threads: int | None
+
+    def search(self, index: Index, queries: ArrayLike, *, documents: bool = False) -> Hits:
+        """Hits of queries (m, dim)."""
+        return index.search(
+            queries,
+            self.k,
+            where=self.where,
+            plan=self.plan,
+            n_probe=self.n_probe,
+            target_recall=self.target_recall,
+            documents=documents,
+            threads=self.threads,
+        )
 
 
 def parse_where(text: str | None) -> Where:
@@ -33,26 +60,21 @@ def parse_where(text: str | None) -> Where:
     return where
 
 
-def search_text(
-    index: Index, query: str, k: int, plan: Plan | None, where: Where, threads: int | None
-) -> Hits:
+def search_text(index: Index, query: str, options: Options) -> Hits:
     """Search for one text by the index's own embedding model."""
     if index.model is None:
         raise InputError(
             f"{query!r} is no file, and {index.path} has no embedding model to search for a text"
         )
     embedding = load_model(index.model).encode_queries([query])
-    return index.search(embedding, k, plan=plan, where=where, documents=True, threads=threads)
+    return options.search(index, embedding, documents=True)
 
 
 def search_vectors(
     index: Index,
     source: Path,
     column: str | None,
-    k: int,
-    plan: Plan | None,
-    where: Where,
-    threads: int | None,
+    options: Options,
     batch: int,
     limit: int | None,
 ) -> tuple[int, Iterator[tuple[list[Any], Hits]]]:
@@ -68,10 +90,7 @@ def search_vectors(
         for chunk in vectors.chunks_with_ids(min(batch, limit or batch)):
             rows = chunk.rows if limit is None else chunk.rows[: limit - chunk.start]
             names = range(chunk.start, chunk.start + len(rows)) if chunk.ids is None else chunk.ids
-            yield (
-                list(names[: len(rows)]),
-                index.search(rows, k, plan=plan, where=where, threads=threads),
-            )
+            yield list(names[: len(rows)]), options.search(index, rows)
             if limit is not None and chunk.start + len(rows) >= limit:
                 return
 

@@ -15,7 +15,13 @@ from rich.text import Text
 
 from nestbit import search as search_codes
 from nestbit._atomic import atomic_file, check_output
-from nestbit.cli.index_search import parse_where, print_texts, search_text, search_vectors
+from nestbit.cli.index_search import (
+    Options,
+    parse_where,
+    print_texts,
+    search_text,
+    search_vectors,
+)
 from nestbit.codecs import Codec, Codes
 from nestbit.errors import InputError
 from nestbit.index import open_index
@@ -52,6 +58,13 @@ def search(
     oversample: Annotated[
         float, typer.Option(help="Candidates per hit that a coarse stage keeps.")
     ] = COARSE_OVERSAMPLE,
+    target_recall: Annotated[
+        float | None,
+        typer.Option(help="Read as much as finds this share of the finest level's best rows."),
+    ] = None,
+    n_probe: Annotated[
+        int | None, typer.Option(help="Partitions of an index that each query opens.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the hits of all queries: .jsonl or .npz.")
     ] = None,
@@ -69,6 +82,8 @@ def search(
     """Search a compressed file or an index with a file of query vectors, or with a text."""
     if plan not in PLANS:
         raise InputError(f"unknown plan {plan!r}; known: {', '.join(PLANS)}")
+    if target_recall is not None and plan != "default":
+        raise InputError(f"--target-recall decides on the plan; leave out --plan {plan}")
     if out is not None:
         if out.suffix not in WRITERS:
             raise InputError(f"{out} has no suffix for hits; known: {', '.join(WRITERS)}")
@@ -78,22 +93,24 @@ def search(
     limit = None if out else show
     if codes.is_dir():
         with open_index(codes, read_only=True) as index:
-            stages = None if index.codec is None else PLANS[plan](index.codec, oversample)
-            condition = parse_where(where)
+            stages = None
+            if index.codec is not None and target_recall is None:
+                stages = PLANS[plan](index.codec, oversample)
+            options = Options(k, stages, parse_where(where), n_probe, target_recall, threads)
             if not Path(queries).exists():
-                hits = search_text(index, queries, k, stages, condition, threads)
+                hits = search_text(index, queries, options)
                 if out is None:
                     print_texts(hits)
                     return
                 n, answers = 1, iter([([queries], hits)])
             else:
-                n, answers = search_vectors(
-                    index, Path(queries), column, k, stages, condition, threads, _BATCH, limit
-                )
+                n, answers = search_vectors(index, Path(queries), column, options, _BATCH, limit)
             _put(answers, None, n, k, out, show, "ids")
         return
     if where is not None:
         raise InputError(f"{codes} is no index; only an index has metadata for --where")
+    if n_probe is not None:
+        raise InputError(f"{codes} is no index; only an index has partitions for --n-probe")
     codec, stored, ids = read_codes(codes)
     source = open_vectors(Path(queries), column)
     if source.dim != codec.dim:
@@ -101,7 +118,10 @@ def search(
             f"{queries} has {source.dim} dimensions, {codes} has {codec.dim}; "
             "use queries of the same model"
         )
-    answers = _answers(codec, stored, source, k, PLANS[plan](codec, oversample), threads, limit)
+    stages = PLANS[plan](codec, oversample)
+    if target_recall is not None:
+        stages = Plan.default(codec, target_recall=target_recall)
+    answers = _answers(codec, stored, source, k, stages, threads, limit)
     _put(answers, ids, source.n, k, out, show, "rows")
 
 
