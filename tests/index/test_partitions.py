@@ -291,6 +291,8 @@ def test_options_that_do_not_fit_are_refused(index, queries):
         index.search(queries, target_recall=0.9, plan=nb.Plan.default(index.codec))
     with pytest.raises(InputError, match="between 0 and 1"):
         index.search(queries, target_recall=1.0)
+    with pytest.raises(InputError, match="threads must be"):
+        index.search(queries, n_probe=3, threads=0)
     for wrong in (-1, 2.5, "many", True):
         with pytest.raises(InputError, match="0 for none, or 'auto'"):
             index.compact(partitions=wrong)

@@ -52,9 +52,9 @@ def whole(snapshot: Snapshot, count: int) -> tuple[Segment, ...]:
     """
     segments = snapshot.segments
     current = max(snapshot.codecs, default=FLOAT_CODEC)
-    if len(segments) == 1 and not len(snapshot.dead) and segments[0].entry.codec == current:
-        (segment,) = segments
-        if count == (len(segment.partitions) if segment.partitioned else 0):
+    if len(segments) == 1 and not len(snapshot.dead):
+        (only,) = segments
+        if (only.entry.codec, only.n_partitions) == (current, count):
             return ()
     return segments
 
@@ -71,7 +71,7 @@ def partition_count(snapshot: Snapshot, segments: Sequence[Segment], count: Coun
         if snapshot.codec is None or not n:
             return 0
         large = least is not None and n >= least
-        partitioned = any(segment.partitioned for segment in segments)
+        partitioned = any(segment.n_partitions for segment in segments)
         return auto_count(n) if large or partitioned else 0
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
         raise InputError(f"partitions is a whole number, 0 for none, or 'auto', got {count!r}")

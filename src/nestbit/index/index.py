@@ -297,7 +297,7 @@ class Index:
             segment_bytes=sum(s.entry.nbytes for s in snapshot.segments),
             catalog_bytes=sum(f.stat().st_size for f in files if f.exists()),
             pinned_bytes=sum(s.pinned_bytes for s in snapshot.segments),
-            partitions=sum(len(s.partitions) for s in snapshot.segments if s.partitioned),
+            partitions=sum(s.n_partitions for s in snapshot.segments),
         )
 
     def check(self, progress: Callable[[int], object] = lambda n_bytes: None) -> None:

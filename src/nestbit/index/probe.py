@@ -14,7 +14,7 @@ from nestbit.codecs.scorers import Scorer
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Partitions, Probing
 from nestbit.index.parts import Part
-from nestbit.kernels import default_threads
+from nestbit.kernels import thread_count
 
 # Scores of partitions are made for blocks of queries within this many values.
 _BLOCK_VALUES = 1 << 22
@@ -45,8 +45,11 @@ class Prober:
             # Of the best k rows that pass a filter, the last is as far as k / share of all rows.
             among = k * len(part.segment) / part.live
             self._margin = partitions.margin(among, allowed_loss(probing.target_recall))
-        self.opened: list[NDArray[np.intp]] = []
-        self.rows = np.empty(len(queries), np.int64)
+        filled = np.flatnonzero(self._sizes)
+        self.opened: list[NDArray[np.intp]] = [filled] * len(queries)
+        self.rows: Rows = np.full(len(queries), part.live)
+        if self._margin == np.inf and self._probes >= len(filled):
+            return
         step = max(1, _BLOCK_VALUES // len(partitions))
         for start in range(0, len(queries), step):
             self._open(np.arange(start, min(start + step, len(queries))))
@@ -65,7 +68,7 @@ class Prober:
 
         ``scorer`` is that of these queries alone, and k at most the rows that `extend` was told.
         """
-        part, threads = self.part, threads or default_threads()
+        part, threads = self.part, thread_count(threads)
         if (self.rows[queries] == part.live).all():
             return scorer.scan(codes, k, mask=part.mask, threads=threads)
         places = np.empty((len(queries), k), np.int64)
@@ -100,10 +103,7 @@ class Prober:
             self._set(query, np.flatnonzero(some))
 
     def _set(self, query: np.int64, opened: NDArray[np.intp]) -> None:
-        if query < len(self.opened):
-            self.opened[query] = opened
-        else:
-            self.opened.append(opened)
+        self.opened[query] = opened
         self.rows[query] = self._sizes[opened].sum()
 
     def _scores(self, queries: Rows) -> Floats:

@@ -92,7 +92,7 @@ class _Group:
         q = codec.prepare(queries)
         probers: list[Prober | None] = [
             Prober(part, part.segment.partitions, q, codec.metric, k, probing)
-            if part.segment.partitioned and part.live and not probing.everything
+            if part.segment.n_partitions and part.live and not probing.everything
             else None
             for part in parts
         ]

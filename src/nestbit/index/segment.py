@@ -130,13 +130,14 @@ class Segment:
         return self.numbering.numbers(places)
 
     @property
-    def partitioned(self) -> bool:
-        """Whether rows lie in the order of partitions."""
-        return self.numbering.order is not None
+    def n_partitions(self) -> int:
+        """Partitions in whose order the rows lie; 0 where they lie by their numbers."""
+        offsets = self._header.tensors.get("partition.offsets")
+        return 0 if offsets is None else offsets.shape[0] - 1
 
     @property
     def partitions(self) -> Partitions:
-        """The partitions of a partitioned segment, read and proved at their first use."""
+        """The partitions of a segment that has any, read and proved at their first use."""
         with self._lock:
             if self._partitions is None:
                 self._partitions = self._read_partitions()

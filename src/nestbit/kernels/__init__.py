@@ -47,6 +47,7 @@ __all__ = [
     "floats_rescore",
     "hamming_scan",
     "isa",
+    "thread_count",
 ]
 
 # 255 * 127 * 65536 < 2**31: no int32 sum of a scan can overflow, nor can that of 65536 cells.
@@ -339,6 +340,11 @@ def default_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def thread_count(threads: int | None) -> int:
+    """Return ``threads``, or their default where it is None; raises `InputError`."""
+    return _threads(threads)
 
 
 def _threads(threads: int | None) -> int:
