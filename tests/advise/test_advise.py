@@ -153,6 +153,20 @@ def test_judgements_make_ndcg_the_measure(judged):
     assert "nDCG@10" in judged.sentence
 
 
+def test_a_floor_of_ndcg_reckons_with_the_recall_to_come(judged, corpus, asked):
+    near = exact_search(corpus, asked, 3).ids
+    qrels = {str(i): {str(row): 1 for row in found} for i, found in enumerate(near)}
+    later = nb.advise(corpus, asked, qrels, keep=0.9, specs=SPECS, rows=300_000)
+    now = nb.advise(corpus, asked, qrels, keep=0.9, specs=SPECS)
+    enough = min(o.recall.value for o in later.options if o.keep.low >= 0.9)
+    if later.choice.option is None:
+        assert "at 300,000 rows none is certain" in later.choice.refusal
+    else:
+        assert later.choice.option.grown.recall.low >= enough
+    cheapest = [o for o in later.options if o.recipe == now.recipe]
+    assert cheapest[0].grown.recall.low < enough
+
+
 def test_losers_are_the_queries_that_lose_most_with_their_texts(judged):
     losses = [loser.floats - loser.compressed for loser in judged.losers]
     assert losses == sorted(losses, reverse=True)

@@ -51,7 +51,7 @@ def choose(
     floats: NDArray[np.float64],
     confidence: float,
 ) -> Choice:
-    """The cheapest option within the budget whose lower bound meets the floor.
+    """The cheapest option within the budget whose lower bound meets the floor, now and later.
 
     Without a floor, the option within the budget that keeps most. ``floats`` (m,) are the float
     values of the queries. Too few queries lead to a refusal that says how many are needed.
@@ -77,10 +77,30 @@ def choose(
         )
     if floor is None:
         return Choice(max(within, key=lambda o: (o.quality.low, *(-c for c in cost_order(o)))))
+    enough_later = _recall_that_suffices(options, floor)
     for option in sorted(within, key=cost_order):
-        if floor.of(option).low >= floor.value:
+        later = 1.0 if option.grown is None else option.grown.recall.low
+        if floor.of(option).low >= floor.value and later >= enough_later:
             return Choice(option)
+    if any(floor.of(option).low >= floor.value for option in within):
+        rows = next(o.grown.rows for o in within if o.grown is not None)
+        return Choice(
+            None,
+            f"recipes keep {floor.value:.1%} of float's nDCG now, but at {rows:,} rows none is "
+            f"certain of the recall of {enough_later:.1%} that this takes; measure on more rows",
+        )
     return _refuse(within, floor, budget, floats, confidence)
+
+
+def _recall_that_suffices(options: Sequence[Option], floor: Floor) -> float:
+    """The least recall with which an option met a floor of nDCG.
+
+    nDCG cannot be measured for rows that are not there, recall can be foretold. A recipe that
+    will still have the recall which is enough now is taken to keep enough then.
+    """
+    if floor.kind == "recall":
+        return 0.0
+    return min((o.recall.value for o in options if floor.of(o).low >= floor.value), default=0.0)
 
 
 def _refuse(

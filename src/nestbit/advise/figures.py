@@ -51,7 +51,7 @@ def pareto(advice: Advice, by: str) -> Figure:
         "ms": (
             "Quality per millisecond",
             "milliseconds per query, one thread",
-            f"An exhaustive scan in memory; float32 by BLAS takes "
+            f"An exhaustive scan in memory; float32 by BLAS takes at best "
             f"{advice.float_milliseconds:.3g} ms.",
         ),
     }[by]
@@ -64,7 +64,7 @@ def pareto(advice: Advice, by: str) -> Figure:
         note,
         traces,
         {
-            "xaxis": {"title": {"text": axis}, "type": "log", "dtick": "D2"},
+            "xaxis": {"title": {"text": axis}, "type": "log", **_ticks(traces)},
             "yaxis": {"title": {"text": advice.measure}, "tickformat": ".0%"},
             "shapes": shapes,
         },
@@ -160,9 +160,9 @@ def diagnosis(advice: Advice) -> list[Figure]:
         "line": {"color": ACCENT},
     }
     entropy = {
-        "x": found.sign_entropy.tolist(),
+        "x": np.minimum(found.sign_entropy, 0.9999).tolist(),  # the last bin is open at 1
         "type": "histogram",
-        "xbins": {"start": 0, "end": 1.0001, "size": 0.05},
+        "xbins": {"start": 0, "end": 1, "size": 0.05},
         "name": "dimensions",
         "marker": {"color": ACCENT},
     }
@@ -247,7 +247,29 @@ def _points(
         "line": {"color": colour, "width": 1},
         "hovertemplate": [_hover(o, advice) + "<extra></extra>" for o in options],
     }
+    if labels:
+        trace |= {
+            "mode": "lines+markers+text",
+            "text": [str(o.recipe) for o in options],
+            "textposition": [("bottom right", "top right")[i % 2] for i in range(len(options))],
+            "textfont": {"size": 11},
+            "cliponaxis": False,
+        }
     return trace
+
+
+def _ticks(traces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Ticks at 1, 2 and 5 times powers of ten, written out, and room for labels to the right."""
+    values = [x for trace in traces for x in trace["x"]]
+    low, high = np.log10(min(values)), np.log10(max(values))
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    room = 0.06 * (high - low) + 0.02
+    return {
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+        "range": [low - room, high + 3 * room],
+    }
 
 
 def _hover(option: Option, advice: Advice) -> str:

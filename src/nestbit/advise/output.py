@@ -148,7 +148,7 @@ def conditions(advice: Advice) -> list[str]:
         + ("the first level, disk the finer ones" if advice.resident == "coarse" else "all levels")
         + f"; ${advice.prices.ram:g} per GB and month of memory, ${advice.prices.disk:g} of disk.",
         "ms: the median of one query on one thread by an exhaustive scan held in memory; float32 "
-        f"by BLAS takes {advice.float_milliseconds:.3f}.",
+        f"by BLAS takes at best {advice.float_milliseconds:.3f}.",
     ]
     if advice.dropped:
         names = ", ".join(name for name, _ in advice.dropped)

@@ -35,7 +35,7 @@ class Recipe:
     def __str__(self) -> str:
         if self.oversample == 1:
             return self.spec
-        return f"{self.spec}, rescoring {self.oversample:g} k"
+        return f"{self.spec}, rescoring {self.oversample:g}×k"
 
     @property
     def code(self) -> str:

@@ -38,7 +38,10 @@ function draw() {
     const place = document.getElementById(name);
     const own = filled(figure.layout, palette);
     const traces = filled(figure.traces, palette);
-    const shown = layout(own, palette, innerWidth < 640);
+    const narrow = innerWidth < 640;
+    const shown = layout(own, palette, narrow);
+    // A phone has no room for names beside the points; touching a point tells its name.
+    if (narrow) for (const one of traces) one.mode = one.mode?.replace("+text", "");
     shown.showlegend = traces.length > 1;
     Plotly.react(place, traces, shown, { responsive: true, displayModeBar: false });
   }

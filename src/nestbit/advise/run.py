@@ -61,7 +61,8 @@ def advise(
     ``query_ids`` and ``doc_ids``, or else the row numbers as strings. The floor is ``keep``, a
     share of float's nDCG@k, or ``recall`` of the float top k; 0.99 or 0.95 if neither it nor a
     budget is given. The lower bound of a paired bootstrap interval must meet it. With ``rows``
-    (or the budget's) a floor of recall must hold at that size, to which recall is extrapolated.
+    (or the budget's) recall is extrapolated to that size: a floor of recall must hold there, and
+    for a floor of nDCG the recall that is enough for it now.
 
     ``specs`` replace the default grid. ``resident="coarse"`` keeps the first level in memory and
     the finer ones on disk. Codecs are fitted on ``sample`` rows. ``cache`` is a folder: a run that
