@@ -44,12 +44,20 @@ def study(all_data: list[Dataset]) -> None:
         "multipliers",
         "How many candidates to rescore",
         [
-            "The claim was only published as a picture: retention of binary and int8 codes against "
-            "the rescoring multiplier from 1 to 100, flat from about 4 on.",
-            "Here: a float query on the same bits gains all it can from ×4 on, for it can only "
-            "repair the order, not what the bits do not tell. Rescored by a finer level, binary "
-            "goes on gaining until ×10 to ×50, and on e5 until ×100. int8 needs no rescoring: its "
-            "scan rounds the query to int8 too, and ×2 removes what that costs.",
+            "The claim was only published as a picture: retention of binary and int8 codes "
+            "against the rescoring multiplier from 1 to 100, flat from about 4 on.",
+            "Here, for text: a float query on the same bits has gained all it can, but for a "
+            "point or two, at ×4, for it repairs the order but not what the bits do not tell. "
+            "Rescored by int8, binary goes on gaining: 99% of nDCG is reached at ×3 on LSA, at "
+            "×4 and ×10 on MiniLM, and at ×10 and ×20 on wordllama, while e5 is at 55% at ×10 "
+            "and at 93% even at ×100. Recall of the float top 10 needs more than nDCG does, ×20 "
+            "to ×100 for 98%. int8 needs no rescoring: its scan rounds the query to int8 too, "
+            "and ×2 gives back the few tenths of recall which that costs.",
+            "On image features, which are never negative, a float query on the bits makes the "
+            "order worse the more it may change: 95.5% at ×1, 69% at ×100. There only a finer "
+            "level helps.",
+            "What differs: multipliers are of k = 10 hits; the collections are small, and "
+            "larger ones need larger multipliers for the same recall.",
         ],
         tables,
         figure,
