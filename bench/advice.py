@@ -22,7 +22,7 @@ import nestbit as nb
 from _datasets import Dataset, datasets
 from _report import environment, markdown, show, write
 from nestbit.advise import extrapolate
-from nestbit.advise.recipes import Recipe, default_grid
+from nestbit.advise.recipes import default_grid
 from nestbit.advise.sweep import Setting, sweep
 from nestbit.advise.truth import part_sizes
 from nestbit.evaluate import exact_search, recall_per_query
@@ -93,18 +93,18 @@ def forecasts(data: Dataset, cache: Path | None) -> list[Forecast]:
     rows = data.corpus[full.order][:known]
     small = sweep(rows, data.queries, grid, setting, cache=cache)
     sizes = part_sizes(known, K)
-    measured = {(r.spec, one.oversample): one for r in full.results for one in r.recipes}
+    measured = {one.recipe: one for r in full.results for one in r.recipes}
     found = []
     for result in small.results:
         for one in result.recipes:
-            whole = measured.get((result.spec, one.oversample))
+            whole = measured.get(one.recipe)
             if whole is None or len(whole.recalls) != len(full.parts):
                 continue
             ahead = extrapolate(sizes, one.recalls, len(data.corpus), k=K).recall
             found.append(
                 Forecast(
                     data.name,
-                    str(Recipe(result.spec, one.oversample)),
+                    str(one.recipe),
                     known,
                     len(data.corpus),
                     ahead.value,

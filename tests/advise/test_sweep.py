@@ -5,7 +5,7 @@ import pytest
 
 import nestbit as nb
 from nestbit.advise.levels import LevelStore, join
-from nestbit.advise.recipes import Recipe, default_grid, levels_of
+from nestbit.advise.recipes import default_grid, levels_of
 from nestbit.advise.sweep import Setting, sweep
 from nestbit.codecs import Codec
 from nestbit.evaluate import exact_search, recall_per_query
@@ -33,7 +33,7 @@ def test_every_recipe_finds_what_its_plan_finds(rows, queries, measured):
         codes = codec.encode(shuffled)
         assert result.level_bytes == tuple(level.n_bytes for level in codec.levels)
         for one in result.recipes:
-            plan = Recipe(result.spec, one.oversample).plan(codec)
+            plan = one.recipe.plan(codec)
             hits = nb.search(codec, codes, queries, 5, plan)
             np.testing.assert_array_equal(one.ids, hits.ids)
             np.testing.assert_array_equal(one.scores, hits.scores)

@@ -13,23 +13,24 @@ from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit._safetensors import read_arrays, write_arrays
+from nestbit.advise.recipes import Recipe
 from nestbit.codecs import Codec
 from nestbit.errors import FileFormatError, InputError
 
 # Goes up when what is stored, or what it means, changes.
-_VERSION = 1
+_VERSION = 2
 _KEY = "nestbit.sweep"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How one recipe did: the plan's ``oversample`` is the recipe's.
+    """How one recipe did.
 
     ``ids`` and ``scores`` (m, k) are its hits among all rows. ``recalls`` (parts, m) is the share
     of the float top k found, for each nested part of the corpus that was searched.
     """
 
-    oversample: float
+    recipe: Recipe
     ids: NDArray[np.int64]
     scores: Floats
     recalls: NDArray[np.float64]
@@ -79,7 +80,7 @@ class Cache:
             header = json.loads(metadata[_KEY])
             recipes = tuple(
                 Measured(
-                    one["oversample"],
+                    Recipe(header["spec"], one["oversample"], one["target_recall"]),
                     arrays[f"{i}.ids"],
                     arrays[f"{i}.scores"],
                     arrays[f"{i}.recalls"],
@@ -106,7 +107,11 @@ class Cache:
             "spec": result.spec,
             "level_bytes": result.level_bytes,
             "recipes": [
-                {"oversample": one.oversample, "milliseconds": one.milliseconds}
+                {
+                    "oversample": one.recipe.oversample,
+                    "target_recall": one.recipe.target_recall,
+                    "milliseconds": one.milliseconds,
+                }
                 for one in result.recipes
             ],
         }

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit.advise.cache import Cache
 from nestbit.advise.recipes import levels_of
 from nestbit.codecs import Codec, Codes
+from nestbit.codecs.calibration import with_errors
 
 _RESIDUAL = "residual"
 
@@ -31,6 +33,12 @@ class LevelStore:
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._codecs: dict[str, Codec] = {}
+        self._wholes: dict[str, Codec] = {}
+        # The rows that a fit would draw, so that all that is fitted here equals what a user fits.
+        self._sampled: NDArray[np.int64] | slice = slice(None)
+        if len(rows) > sample:
+            drawn = np.random.default_rng(seed).choice(len(rows), sample, replace=False)
+            self._sampled = np.sort(drawn)
         self._codes: dict[tuple[str, int], Codes] = {}
 
     def parts(self, spec: str) -> tuple[str, ...]:
@@ -67,7 +75,20 @@ class LevelStore:
         parts = self.parts(spec)
         codes = [self.codes(part, rows) for part in parts]
         joined = Codes(tuple(level for one in codes for level in one.levels), codes[0].zero_rows)
-        return join([self.codec(part) for part in parts], spec), joined
+        with self._lock(f"{spec} as a whole"):
+            if spec not in self._wholes:
+                self._wholes[spec] = self._join(spec, [self.codec(part) for part in parts])
+            return self._wholes[spec], joined
+
+    def _join(self, spec: str, codecs: Sequence[Codec]) -> Codec:
+        """A joined codec whose standard errors are measured again, as a fit of ``spec`` would."""
+        codec = join(codecs, spec)
+        if len(codecs) > 1:
+            rows = codec.prepare(self._rows[self._sampled])
+            codec.levels_ = with_errors(
+                codec.recipe, codec.levels, rows, None, self._metric, self._seed
+            )
+        return codec
 
     def _lock(self, part: str) -> threading.Lock:
         with self._guard:

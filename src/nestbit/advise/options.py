@@ -76,10 +76,14 @@ def options_of(
     return tuple(sorted(options, key=cost_order))
 
 
-def cost_order(option: Option) -> tuple[float, int, float, float]:
-    """Cheaper first; of equal cost the smaller, then the faster by its plan."""
-    total = option.footprint.total
-    return (option.dollars_per_million, total, option.recipe.oversample, option.milliseconds)
+def cost_order(option: Option) -> tuple[float, ...]:
+    """Cheaper first; of equal cost the smaller, then fixed plans from fast to safe, then targets.
+
+    Milliseconds come last: they differ from run to run.
+    """
+    recipe = option.recipe
+    plan = (recipe.target_recall or 0.0, recipe.oversample)
+    return (option.dollars_per_million, option.footprint.total, *plan, option.milliseconds)
 
 
 def front(options: Sequence[Option], cost: Callable[[Option], float]) -> tuple[Option, ...]:
@@ -111,7 +115,7 @@ def _option(result: SpecResult, one: Measured, order: NDArray[np.int64], scale: 
             confidence=scale.bootstrap.confidence,
         )
     return Option(
-        recipe=Recipe(result.spec, one.oversample),
+        recipe=one.recipe,
         footprint=footprint,
         dollars_per_million=footprint.dollars(1_000_000, scale.prices),
         milliseconds=one.milliseconds,

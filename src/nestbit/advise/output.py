@@ -174,7 +174,11 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _recipe(option: Option) -> dict[str, Any]:
-    return {"spec": option.recipe.spec, "oversample": option.recipe.oversample}
+    return {
+        "spec": option.recipe.spec,
+        "oversample": option.recipe.oversample,
+        "target_recall": option.recipe.target_recall,
+    }
 
 
 def _option(option: Option) -> dict[str, Any]:

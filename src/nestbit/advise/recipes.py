@@ -11,6 +11,8 @@ from nestbit.search import Plan
 
 # Candidates per hit that are rescored by a finer level, from fast to safe.
 OVERSAMPLES = (2.0, 5.0, 10.0, 20.0, 50.0)
+# Recall of what an exhaustive rescoring finds, for plans that fit the candidates to the query.
+TARGETS = (0.95, 0.99)
 NESTED_BITS = ("4", "2", "1", "0.5", "0.25")
 
 Resident = Literal["coarse", "all"]
@@ -20,19 +22,25 @@ Resident = Literal["coarse", "all"]
 class Recipe:
     """A spec that `nestbit.fit` takes, and the plan its codes are searched by.
 
-    ``oversample`` is 1 for codes of one level, which have no finer level to rescore by.
+    ``oversample`` is 1 for codes of one level, which have no finer level to rescore by. Instead
+    of it, ``target_recall`` lets each query rescore as many candidates as it needs.
     """
 
     spec: str
     oversample: float = 1.0
+    target_recall: float | None = None
 
     def plan(self, codec: Codec) -> Plan:
         """The plan for a codec of this spec."""
         if len(codec.levels) == 1:
             return Plan.default(codec)
+        if self.target_recall is not None:
+            return Plan.default(codec, target_recall=self.target_recall)
         return Plan.default(codec, oversample=self.oversample)
 
     def __str__(self) -> str:
+        if self.target_recall is not None:
+            return f"{self.spec}, rescoring for {self.target_recall:.0%}"
         if self.oversample == 1:
             return self.spec
         return f"{self.spec}, rescoring {self.oversample:g}×k"
@@ -41,7 +49,9 @@ class Recipe:
     def code(self) -> str:
         """Lines of Python that build and search it."""
         plan = ""
-        if self.oversample != 1:
+        if self.target_recall is not None:
+            plan = f", plan=nb.Plan.default(codec, target_recall={self.target_recall:g})"
+        elif self.oversample != 1:
             plan = f", plan=nb.Plan.default(codec, oversample={self.oversample:g})"
         return (
             f'codec = nb.fit(embeddings, "{self.spec}")\n'
@@ -55,9 +65,12 @@ def levels_of(spec: str) -> tuple[str, ...]:
     return tuple(str(level) for level in parse(spec).levels)
 
 
-def oversamples_of(spec: str) -> tuple[float, ...]:
-    """The factors to try for a spec: only levels beyond the first need one."""
-    return OVERSAMPLES if len(levels_of(spec)) > 1 else (1.0,)
+def recipes_of(spec: str) -> tuple[Recipe, ...]:
+    """The recipes to try for a spec: only levels beyond the first leave anything to choose."""
+    if len(levels_of(spec)) == 1:
+        return (Recipe(spec),)
+    fixed = (Recipe(spec, oversample) for oversample in OVERSAMPLES)
+    return (*fixed, *(Recipe(spec, target_recall=target) for target in TARGETS))
 
 
 def footprint_of(level_bytes: tuple[int, ...], resident: Resident) -> Footprint:

@@ -98,12 +98,15 @@ def _build(advice: Advice) -> list[str]:
     if advice.choice.option is None:
         return []
     recipe = advice.recipe
-    oversample = f" --oversample {recipe.oversample:g}" if recipe.oversample != 1 else ""
     commands = (
         f'nestbit compress embeddings.npy embeddings.nest.safetensors --codec "{recipe.spec}" '
-        f"--metric {advice.metric}\n"
-        f"nestbit search embeddings.nest.safetensors queries.npy -k {advice.k}{oversample}"
+        f"--metric {advice.metric}"
     )
+    if recipe.target_recall is None:  # the command has plans of fixed factors
+        oversample = f" --oversample {recipe.oversample:g}" if recipe.oversample != 1 else ""
+        commands += (
+            f"\nnestbit search embeddings.nest.safetensors queries.npy -k {advice.k}{oversample}"
+        )
     return [
         "<h2>Build it</h2>",
         f"<pre><code>{escape(recipe.code)}</code></pre>",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nestbit._arrays import Floats
 from nestbit.advise.cache import Cache, Measured, SpecResult, content_key
 from nestbit.advise.levels import LevelStore
-from nestbit.advise.recipes import Recipe, oversamples_of
+from nestbit.advise.recipes import Recipe, recipes_of
 from nestbit.advise.truth import Part, nested_truth, part_sizes
 from nestbit.codecs import Codec, Codes
 from nestbit.evaluate import recall_per_query
@@ -120,8 +120,8 @@ class _Worker:
                 result = SpecResult(spec, level_bytes, ())
             else:
                 measured = tuple(
-                    Measured(o, hits.ids, hits.scores, self._recall(hits, part)[None], 0.0)
-                    for o, hits in self._search(spec, part.rows).items()
+                    Measured(recipe, hits.ids, hits.scores, self._recall(hits, part)[None], 0.0)
+                    for recipe, hits in self._search(spec, part.rows).items()
                 )
                 result = SpecResult(spec, level_bytes, measured)
         self._tell(spec)
@@ -144,15 +144,13 @@ class _Worker:
         elif not known:
             by_part = [self._search(result.spec, part.rows) for part in self.truth]
             recipes = []
-            for oversample, hits in by_part[-1].items():
+            for recipe, hits in by_part[-1].items():
                 recalls = [
-                    self._recall(found[oversample], part)
+                    self._recall(found[recipe], part)
                     for found, part in zip(by_part, self.truth, strict=True)
                 ]
-                spent = self._milliseconds(Recipe(result.spec, oversample))
-                recipes.append(
-                    Measured(oversample, hits.ids, hits.scores, np.stack(recalls), spent)
-                )
+                spent = self._milliseconds(recipe)
+                recipes.append(Measured(recipe, hits.ids, hits.scores, np.stack(recalls), spent))
             result = replace(result, recipes=tuple(recipes))
             self.cache.store(result)
         self._tell(result.spec)
@@ -173,20 +171,23 @@ class _Worker:
 
         return min(self._spans(exhaustive))
 
-    def _search(self, spec: str, size: int) -> dict[float, Hits]:
-        """Hits among the first rows, by oversample."""
+    def _search(self, spec: str, size: int) -> dict[Recipe, Hits]:
+        """Hits of every recipe among the first rows."""
         k, queries = self.setting.k, self.queries
-        oversamples = oversamples_of(spec)
+        recipes = recipes_of(spec)
         parts = self.store.parts(spec)
-        if len(parts) != 2:
-            codec, codes = self.store.whole(spec, size)
-            return {
-                o: search(codec, codes, queries, k, Recipe(spec, o).plan(codec), threads=1)
-                for o in oversamples
-            }
-        coded = [self.store.codes(part, size) for part in parts]
-        codecs = [self.store.codec(part) for part in parts]
-        return _by_oversample(codecs, coded, queries, k, oversamples)
+        found: dict[Recipe, Hits] = {}
+        if len(parts) == 2:
+            fixed = [recipe for recipe in recipes if recipe.target_recall is None]
+            coded = [self.store.codes(part, size) for part in parts]
+            codecs = [self.store.codec(part) for part in parts]
+            found = _by_oversample(codecs, coded, queries, k, fixed)
+        codec, codes = self.store.whole(spec, size)
+        for recipe in recipes:
+            if recipe not in found:
+                plan = recipe.plan(codec)
+                found[recipe] = search(codec, codes, queries, k, plan, threads=1)
+        return found
 
     def _recall(self, hits: Hits, part: Part) -> NDArray[np.float64]:
         return recall_per_query(hits.ids, part.ids)
@@ -222,8 +223,8 @@ def _by_oversample(
     codes: list[Codes],
     queries: Floats,
     k: int,
-    oversamples: tuple[float, ...],
-) -> dict[float, Hits]:
+    recipes: Sequence[Recipe],
+) -> dict[Recipe, Hits]:
     """What plans of two levels find, from one scan and one rescoring.
 
     A scan that keeps more rows keeps the same first ones, so every plan's candidates are a prefix
@@ -231,11 +232,11 @@ def _by_oversample(
     """
     coarse, fine = codecs
     n = len(codes[0])
-    keeps = {o: Stage(0, oversample=o).keep(k, n) for o in oversamples}
+    keeps = {r: Stage(0, oversample=r.oversample).keep(k, n) for r in recipes}
     found = search(coarse, codes[0], queries, max(keeps.values()), Plan((Stage(0),)), threads=1)
     scorer = fine.levels[0].scorer(fine.prepare(queries))
     scores = scorer.rescore(codes[1].levels[0], found.ids, threads=1)
-    return {o: Hits(*top_k(found.ids[:, :w], scores[:, :w], k)) for o, w in keeps.items()}
+    return {r: Hits(*top_k(found.ids[:, :w], scores[:, :w], k)) for r, w in keeps.items()}
 
 
 def _dominates(one: SpecResult, other: SpecResult) -> bool:
