@@ -5,7 +5,7 @@ from __future__ import annotations
 from _common import NAMES, Dataset, K, kept, nb, parts, percent, plt, recall, run, save
 
 OVERSAMPLES = (1, 2, 4, 8, 16)
-SPECS = ("float16", "pca({dim}) | float16", "nested(4)")
+SPECS = ("float16", "pca({dim}) | float16", "nested(1)")
 
 
 def study(all_data: list[Dataset]) -> None:
