@@ -9,6 +9,7 @@ hits = nb.search(codec, codes, queries, k=10)
 from importlib.metadata import version
 
 from nestbit import errors
+from nestbit.advise import Budget, advise
 from nestbit.codecs import Codec, Codes, fit
 from nestbit.index import Index, create
 from nestbit.index import open_index as open
@@ -18,12 +19,14 @@ from nestbit.search import Hits, Plan, Stage, search
 __version__ = version("nestbit")
 
 __all__ = [
+    "Budget",
     "Codec",
     "Codes",
     "Hits",
     "Index",
     "Plan",
     "Stage",
+    "advise",
     "create",
     "errors",
     "fit",

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 import nestbit
+from nestbit.cli.advise import advise
 from nestbit.cli.compress import compress
 from nestbit.cli.demo import demo
 from nestbit.cli.doctor import doctor
+from nestbit.cli.evaluate import evaluate
 from nestbit.cli.index import add, build, check, compact, delete, stats
 from nestbit.cli.info import info
 from nestbit.cli.search import search
@@ -40,6 +42,7 @@ def _nestbit(
 
 
 app.command("demo")(demo)
+app.command("advise")(advise)
 app.command("compress")(compress)
 app.command("search")(search)
 app.command("build")(build)
@@ -48,5 +51,6 @@ app.command("delete")(delete)
 app.command("compact")(compact)
 app.command("stats")(stats)
 app.command("check")(check)
+app.command("eval")(evaluate)
 app.command("info")(info)
 app.command("doctor")(doctor)

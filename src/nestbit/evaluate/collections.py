@@ -36,13 +36,13 @@ def read_beir(folder: str | Path, split: str = "test") -> Collection:
     repeated ids, and for judged queries that have no text.
     """
     folder = Path(folder)
-    qrels = _read_qrels(_existing(folder / "qrels" / f"{split}.tsv"))
+    qrels = _read_qrels(existing(folder / "qrels" / f"{split}.tsv"))
     documents: dict[str, str] = {}
-    for record, where in _records(_existing(folder / "corpus.jsonl")):
+    for record, where in _records(existing(folder / "corpus.jsonl")):
         title = _string(record, "title", where) if "title" in record else ""
         _add(documents, record, f"{title} {_string(record, 'text', where)}".strip(), where)
     queries: dict[str, str] = {}
-    for record, where in _records(_existing(folder / "queries.jsonl")):
+    for record, where in _records(existing(folder / "queries.jsonl")):
         _add(queries, record, _string(record, "text", where), where)
     unknown = [query for query in qrels if query not in queries]
     if unknown:
@@ -60,7 +60,8 @@ def read_beir(folder: str | Path, split: str = "test") -> Collection:
     )
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """Return ``path``, or raise `InputError` that names the splits there are."""
     if path.is_file():
         return path
     message = f"there is no file {path}"
@@ -70,7 +71,7 @@ def _existing(path: Path) -> Path:
     raise InputError(message)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield each line that is not blank, and where it stands."""
     with path.open("rb") as file:  # binary files split lines at b"\n" alone
         for number, raw in enumerate(file, start=1):
@@ -84,7 +85,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _records(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    for line, where in _lines(path):
+    for line, where in lines(path):
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
@@ -111,7 +112,7 @@ def _add(texts: dict[str, str], record: dict[str, Any], text: str, where: str) -
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     header = True
-    for line, where in _lines(path):
+    for line, where in lines(path):
         fields = line.split("\t")
         if header:
             header = False

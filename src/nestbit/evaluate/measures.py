@@ -25,7 +25,7 @@ def recall_per_query(found_ids: ArrayLike, true_ids: ArrayLike) -> NDArray[np.fl
     which breaks ties as a search does, by the smaller row number. Raises `InputError` for
     arrays that do not match, and for true ids that are negative or repeated within a query.
     """
-    found, true = _as_ids(found_ids, "found_ids"), _as_ids(true_ids, "true_ids")
+    found, true = as_ids(found_ids, "found_ids"), as_ids(true_ids, "true_ids")
     if len(found) != len(true):
         raise InputError(f"found_ids are for {len(found)} queries, true_ids for {len(true)}")
     if true.shape[1] == 0:
@@ -47,7 +47,7 @@ def known_item_ndcg(ids: ArrayLike, item: ArrayLike, k: int = 10) -> float:
     `InputError` for arrays that do not match, no queries, k below 1, or fewer than k ids a
     query, on which nDCG@k is not defined.
     """
-    ranked, sought = _as_ids(ids, "ids"), np.asarray(item)
+    ranked, sought = as_ids(ids, "ids"), np.asarray(item)
     if sought.shape != (len(ranked),) or sought.dtype.kind not in "iu":
         raise InputError(
             f"item must be one row number for each of the {len(ranked)} queries, "
@@ -62,7 +62,8 @@ def known_item_ndcg(ids: ArrayLike, item: ArrayLike, k: int = 10) -> float:
     return float(np.where(hit.any(axis=1), 1 / np.log2(first + 2), 0).mean())
 
 
-def _as_ids(x: ArrayLike, name: str) -> NDArray[np.int64]:
+def as_ids(x: ArrayLike, name: str) -> NDArray[np.int64]:
+    """Return whole numbers of shape (queries, k) as int64, or raise `InputError`."""
     array = np.asarray(x)
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise InputError(
