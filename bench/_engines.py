@@ -262,8 +262,12 @@ def zvec_open(kind: str) -> Callable[[Task], Search]:
 
 
 def zvec_widths(_: int) -> list[list[Setting]]:
+    # A graph is never searched narrower than the candidates that are refined.
     widths = (10, 20, 30, 50, 100, 200, 400, 800)
-    return [ladder("ef", widths, refine=factor) for factor in (None, 2)]
+    return [
+        ladder("ef", [ef for ef in widths if ef >= K * (factor or 1)], refine=factor)
+        for factor in (None, 2)
+    ]
 
 
 PARTITIONED = (
