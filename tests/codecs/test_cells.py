@@ -162,7 +162,9 @@ def test_a_common_direction_costs_nested_less_than_rabitq() -> None:
     rows, queries = text_like(3000, 96) + common, text_like(40, 96, seed=1) + common
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    assert recall("nested(1)", rows, queries) > recall("rabitq", rows, queries) + 0.1
+    nested = recall("nested(1)", rows, queries)
+    assert nested > 0.5
+    assert nested > recall("rabitq", rows, queries) + 0.1
 
 
 def test_rabitq_keeps_the_products_with_the_mean_exactly() -> None:

@@ -19,10 +19,10 @@ Factor = NDArray[np.float32] | NDArray[np.float16]
 class LevelCodes:
     """One level's packed rows.
 
-    ``data`` is (n, width): packed bits in `numpy.packbits` order, 4-bit cells two to a byte
-    (the even one low), int8/uint8, or float16/float32 (bfloat16 as uint16). ``factors`` are
-    arrays of shape (n,): ``norm2`` float32, the squared length for l2; ``offset`` float32,
-    the product of the centred row with the mean; ``scale`` float16.
+    ``data`` is (n, width): packed bits in `numpy.packbits` order, cells of 4 bits two to a byte
+    (the even one low) or of 8 bits, int8/uint8, or float16/float32 (bfloat16 as uint16).
+    ``factors`` are arrays of shape (n,): ``norm2`` float32, the squared length for l2; ``offset``
+    float32, the product of the centred row with the mean; ``scale`` float16.
     """
 
     layout: Layout

@@ -26,7 +26,7 @@ class Stage:
     """One stage: score rows by one level, keep the best ``oversample * k`` for the next.
 
     ``query`` is ``float``, or ``binary`` to compare packed sign bits by Hamming distance.
-    ``dims`` limits the stage to the first dimensions of the code; of codes in 4-bit cells
+    ``dims`` limits the stage to the first dimensions of the code; of codes in cells
     (nested, rabitq, pq) it counts cells. The first stage of a plan scans all rows, later ones
     rescore the survivors; the last keeps k whatever its factor.
 
