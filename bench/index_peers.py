@@ -1,12 +1,15 @@
 """The index on disk beside those of faiss, LanceDB and zvec, on the same rows and queries.
 
-    python bench/index_peers.py ROWS.npy [--rows N] [--dir DIR] [--threads 1] [--out bench/results]
+    python bench/index_peers.py ROWS.npy [--rows N] [--work DIR] [--memory-mb MB] [--threads 1]
 
-500 random rows are the queries, the others, over and over with a little noise, the N rows. Every
-engine builds its index in a process of its own, and another one, held to as many cores as
-threads, opens and searches it: at each setting all queries one at a time, then in batches.
+Random rows are the queries, the others the rows; where N are more, each comes again and again,
+moved as far as some other row lies from its nearest neighbour. Every engine builds its index in
+a process of its own, and another one, held to as many cores as threads, opens and searches it: at
+each setting all queries one at a time, then in batches. With --memory-mb it searches once more
+in a memory control group of that size, page cache included (Linux, root).
 Prints, at two recalls of the float top 10, the fastest setting of each engine that reaches it;
-writes index_peers.json, with every setting, and index_peers.md.
+writes index_peers.json, with every setting, and index_peers.md. What was measured is kept
+in --work and not measured again.
 """
 
 from __future__ import annotations
@@ -15,45 +18,49 @@ import argparse
 import importlib.metadata
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from _engines import ENGINES, NOTES, K, Search, Setting, Task
+from _index_report import TARGETS, speeds, tables
 from _report import environment, markdown, show, write
 
-QUERIES = 500
 BATCH = 64
-NOISE = 0.05  # of the rows that are repeated, in all
-TARGETS = (0.95, 0.99)
 WARM_UP = 8
 PLATEAU = 0.001  # a wider search that gains less recall: the refinement is what limits it
 
 
-def collection(path: Path, n: int | None, folder: Path) -> None:
-    """Write the rows (n, dim), queries, and the true best rows of each query to ``folder``."""
+def collection(path: Path, n: int | None, m: int, folder: Path) -> None:
+    """Write the rows (n, dim), m queries, and the true best rows of each query to ``folder``."""
     from nestbit.evaluate import exact_search
 
     rng = np.random.default_rng(0)
     x = np.load(path).astype(np.float32)
-    asked = np.sort(rng.choice(len(x), QUERIES, replace=False))
+    asked = np.sort(rng.choice(len(x), m, replace=False))
     queries, base = unit(x[asked]), unit(np.delete(x, asked, axis=0))
-    noise = np.float32(NOISE / np.sqrt(x.shape[1]))
     shape = (n or len(base), x.shape[1])
-    rows = np.lib.format.open_memmap(folder / "rows.npy", "w+", np.float32, shape)
-    for start in range(0, len(rows), len(base)):
+    rows = np.lib.format.open_memmap(folder / "unfinished.npy", "w+", np.float32, shape)
+    rows[: len(base)] = base[: len(rows)]
+    # Random noise would have no spectrum, and copies of a row would lie closer than rows do.
+    steps = base - base[exact_search(base, base, 2).ids[:, 1]] if len(rows) > len(base) else base
+    for start in range(len(base), len(rows), len(base)):
         copy = base[: len(rows) - start]
-        if start:
-            copy = unit(copy + noise * rng.standard_normal(copy.shape, dtype=np.float32))
-        rows[start : start + len(copy)] = copy
+        rows[start : start + len(copy)] = unit(
+            copy + steps[rng.permutation(len(base))[: len(copy)]]
+        )
     rows.flush()
     np.save(folder / "queries.npy", queries)
     np.save(folder / "truth.npy", exact_search(rows, queries, K).ids)
+    (folder / "unfinished.npy").rename(folder / "rows.npy")
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -62,11 +69,15 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 def build(number: int, task: Task) -> dict[str, object]:
     rows = np.load(task.folder.parent / "rows.npy", mmap_mode="r")
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     ENGINES[number].build(rows, task)
-    seconds = time.perf_counter() - began
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
     files = (file for file in task.folder.rglob("*") if file.is_file())
-    return {"build_seconds": seconds, "disk_bytes": sum(file.stat().st_size for file in files)}
+    return {
+        "build_seconds": seconds,
+        "build_cpu_seconds": worked,
+        "disk_bytes": sum(file.stat().st_size for file in files),
+    }
 
 
 def sweep(number: int, task: Task) -> dict[str, object]:
@@ -127,12 +138,12 @@ def memory() -> dict[str, int]:
     }
 
 
-def in_child(phase: str, number: int, task: Task, limit: float) -> dict:
+def in_child(phase: str, number: int, task: Task, limit: float, memory_mb: int = 0) -> dict:
     """What a phase of an engine tells from a process of its own, or its error."""
     told = task.folder.parent / "told.json"
     told.unlink(missing_ok=True)
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(task.threads))
-    options = (phase, number, task.folder, task.partitions, task.threads)
+    options = (phase, number, task.folder, task.partitions, task.threads, memory_mb)
     command = [sys.executable, __file__, "--child", *map(str, options)]
     log = task.folder.parent / "log.txt"
     with log.open("wb") as output:
@@ -147,123 +158,136 @@ def in_child(phase: str, number: int, task: Task, limit: float) -> dict:
             )
         except subprocess.TimeoutExpired:
             return {"error": f"{phase}: not done after {limit:g} s"}
+    if done.returncode == -signal.SIGKILL and memory_mb:
+        return {"error": f"{phase}: needs more than {memory_mb} MB"}
     if done.returncode:
         last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
         return {"error": f"{phase}: exit status {done.returncode}: {last}"}
     return json.loads(told.read_text())
 
 
-def child(phase: str, number: int, task: Task) -> None:
+def enter_group(memory_mb: int, folder: Path) -> None:
+    """Put this process into a control group that holds so much memory, page cache included."""
+    for file in folder.rglob("*"):
+        if file.is_file():  # pages that are in memory already would count for nobody
+            descriptor = os.open(file, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+    group = Path("/sys/fs/cgroup/memory/nestbit-bench")
+    limit, unified = group / "memory.limit_in_bytes", Path("/sys/fs/cgroup/nestbit-bench")
+    if not group.parent.exists():
+        group, limit = unified, unified / "memory.max"
+    group.mkdir(exist_ok=True)
+    limit.write_text(str(memory_mb << 20))
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def measured(number: int, task: Task, options: argparse.Namespace) -> dict:
+    """Build and search, or what an earlier run found."""
+    kept = task.folder.with_suffix(".json")
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    if not found:
+        shutil.rmtree(task.folder, ignore_errors=True)
+        task.folder.mkdir()
+        building = replace(task, threads=options.build_threads or task.threads)
+        found = in_child("build", number, building, options.limit)
+        write(kept, json.dumps(found))
+    if "error" in found or options.build_only:
+        return found
+    if "settings" not in found:
+        found |= in_child("search", number, task, options.limit)
+        write(kept, json.dumps(found))
+    name = f"within_{options.memory_mb}_mb"
+    if options.memory_mb and "error" not in found and name not in found:
+        found[name] = in_child("search", number, task, options.limit, options.memory_mb)
+        write(kept, json.dumps(found))
+    if not options.keep:
+        shutil.rmtree(task.folder, ignore_errors=True)
+    return found
+
+
+def child(phase: str, number: int, task: Task, memory_mb: int) -> None:
+    if memory_mb:
+        enter_group(memory_mb, task.folder)
     # Before any engine starts a pool: not all of them can be told how many threads to use.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
     told = (build if phase == "build" else sweep)(number, task)
     write(task.folder.parent / "told.json", json.dumps(told))
 
 
-def fastest(engine: dict, target: float) -> list[str]:
-    """The line of an engine: its fastest settings that reach a recall."""
-    lead = [f"{target:g}", engine["engine"]]
-    if "error" in engine:
-        return [*lead, engine["error"], *[""] * 6]
-    alone = [s for s in engine["settings"] if s["recall"] >= target]
-    batch = [s for s in engine["settings"] if s["batch_recall"] >= target]
-    cells = []
-    if alone:
-        best = min(alone, key=lambda s: s["p50_ms"])
-        cells += [
-            told(best), f"{best['recall']:.3f}", f"{best['p50_ms']:.2f}", f"{best['p99_ms']:.2f}",
-        ]  # fmt: skip
-    else:
-        cells += ["not reached", f"{max(s['recall'] for s in engine['settings']):.3f}", "", ""]
-    if batch:
-        best = max(batch, key=lambda s: s["queries_per_second"])
-        cells += [told(best), f"{best['batch_recall']:.3f}", f"{best['queries_per_second']:,.0f}"]
-    else:
-        most = max(s["batch_recall"] for s in engine["settings"])
-        cells += ["not reached", f"{most:.3f}", ""]
-    return [*lead, *cells]
-
-
-def told(measured: dict) -> str:
-    """A setting as text."""
-    return ", ".join(f"{k}={v}" for k, v in measured["setting"].items() if v is not None)
-
-
-def tables(engines: list[dict], n: int) -> tuple[list[list[str]], list[list[str]]]:
-    """What an index takes, and its fastest searches."""
-    sizes = [["engine", "build s", "MB on disk", "bytes a row", "resident MB", "mapped of it"]]
-    for engine in engines:
-        line = [engine["engine"]]
-        if "disk_bytes" in engine:
-            n_bytes = engine["disk_bytes"]
-            line += [f"{engine['build_seconds']:.1f}", f"{n_bytes / 1e6:.1f}", f"{n_bytes / n:.0f}"]
-        else:
-            line += [engine["error"], "", ""]
-        if "resident_kb" in engine:
-            line += [f"{engine[name] / 1024:.0f}" for name in ("resident_kb", "mapped_kb")]
-        else:
-            line += ["", ""]
-        sizes.append(line)
-    speeds = [
-        [
-            "recall", "engine", "one at a time", "its recall", "p50 ms", "p99 ms",
-            f"batches of {BATCH}", "its recall", "queries/s",
-        ]
-    ]  # fmt: skip
-    speeds += [fastest(engine, target) for target in TARGETS for engine in engines]
-    return sizes, speeds
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("rows_path", type=Path, metavar="ROWS.npy", nargs="?")
     parser.add_argument("--rows", type=float, metavar="N", help="by default those of the file")
-    parser.add_argument("--dir", type=Path, help="where the indexes are made")
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--work", type=Path, help="where rows, indexes and results are kept")
+    parser.add_argument("--keep", action="store_true", help="the indexes too")
+    parser.add_argument("--build-only", action="store_true", help="to search in a later run")
     parser.add_argument("--partitions", type=int, help="of every engine; by default 4 √N")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--build-threads", type=int, help="by default as many")
+    parser.add_argument("--memory-mb", type=int, default=0, help="search in so much memory as well")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="engines that have it in their name"
     )
     parser.add_argument("--limit", type=float, default=3600, help="seconds to build, or to search")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--name", default="index_peers", help="of the two files in --out")
+    parser.add_argument("--child", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        phase, number, folder, partitions, threads = options.child
-        child(phase, int(number), Task(Path(folder), int(partitions), int(threads)))
+        phase, number, folder, partitions, threads, memory_mb = options.child
+        task = Task(Path(folder), int(partitions), int(threads))
+        child(phase, int(number), task, int(memory_mb))
         return
     if options.rows_path is None:
         parser.error("ROWS.npy is missing")
+    with tempfile.TemporaryDirectory() as folder:
+        work = options.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        if not (work / "rows.npy").exists():
+            n = options.rows and int(options.rows)
+            collection(options.rows_path, n, options.queries, work)
+        compare(work, options)
+
+
+def compare(work: Path, options: argparse.Namespace) -> None:
+    """Measure all engines on the rows in a folder, and tell."""
+    n, dim = np.load(work / "rows.npy", mmap_mode="r").shape
+    partitions = options.partitions or round(4 * n**0.5)
     engines = []
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        collection(options.rows_path, options.rows and int(options.rows), Path(folder))
-        n, dim = np.load(Path(folder, "rows.npy"), mmap_mode="r").shape
-        partitions = options.partitions or round(4 * n**0.5)
-        for number, engine in enumerate(ENGINES):
-            if options.only not in engine.name:
-                continue
-            task = Task(Path(folder, str(number)), partitions, options.threads)
-            task.folder.mkdir()
-            found = in_child("build", number, task, options.limit)
-            if "error" not in found:
-                found |= in_child("search", number, task, options.limit)
+    for number, engine in enumerate(ENGINES):
+        if options.only in engine.name:
+            task = Task(work / str(number), partitions, options.threads)
             version = importlib.metadata.version(engine.package)
-            engines.append({"engine": engine.name, "version": version, **found})
-            print(engine.name, found.get("error", "done"), file=sys.stderr)
+            engines.append(
+                {"engine": engine.name, "version": version, **measured(number, task, options)}
+            )
+            print(engine.name, engines[-1].get("error", "done"), file=sys.stderr)
+    if options.build_only:
+        return
     title = (
         f"{n:,} × {dim}, {partitions:,} partitions, {options.threads} thread(s) on as many cores; "
         f"the fastest settings with a recall@{K} of at least {TARGETS[0]:g} and {TARGETS[1]:g}"
     )
-    sizes, speeds = tables(engines, n)
+    sizes, fast = tables(engines, n)
+    told = [
+        ("Indexes; memory is what opening and all searches add to a process", sizes),
+        (f"{title}, batches of {BATCH}", fast),
+    ]
+    if options.memory_mb:
+        name = f"within_{options.memory_mb}_mb"
+        small = [{"engine": e["engine"], **e.get(name, {"error": "not built"})} for e in engines]
+        told.append((f"The same within {options.memory_mb} MB, page cache included", speeds(small)))
     console = Console(highlight=False, width=150)
-    show(console, "Indexes; memory is what opening and all searches add to a process", sizes)
-    show(console, title, speeds)
+    for caption, table in told:
+        show(console, caption, table)
     console.print(NOTES)
     options.out.mkdir(parents=True, exist_ok=True)
     full = {"environment": environment(), "title": title, "notes": NOTES, "engines": engines}
-    write(options.out / "index_peers.json", json.dumps(full, indent=1) + "\n")
-    text = f"{title}\n\n{markdown(sizes)}\n{markdown(speeds)}\n{NOTES}\n"
-    write(options.out / "index_peers.md", text)
+    write(options.out / f"{options.name}.json", json.dumps(full, indent=1) + "\n")
+    text = "\n".join(f"{caption}\n\n{markdown(table)}" for caption, table in told)
+    write(options.out / f"{options.name}.md", f"{text}\n{NOTES}\n")
 
 
 if __name__ == "__main__":
