@@ -1,9 +1,7 @@
-// The only file that knows Python: checks dtypes, shapes and strides, releases the GIL.
+// Only the files module*.cpp know Python: they check dtypes, shapes and strides, release the GIL.
 //
 // The wrappers of nestbit.kernels validate what users pass; a ValueError from here means that
 // they, or a test, called it wrongly.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -18,13 +16,11 @@
 #include "dispatch.h"
 #include "encode.h"
 #include "finite.h"
+#include "module.h"
 #include "rabitq.h"
 #include "scan.h"
 #include "tables.h"
 #include "topk.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace {
 
@@ -47,9 +43,8 @@ using FloatRows = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::device::c
 using RowRanges = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
-void require(bool condition, const char* what) {
-    if (!condition) throw nb::value_error(what);
-}
+using nestbit::python::new_array;
+using nestbit::python::require;
 
 template <typename Array>
 nestbit::RowBlock row_block(const Array& rows, const char* what) {
@@ -64,13 +59,6 @@ nestbit::RowBlock row_block(const Array& rows, const char* what) {
 bool is_half(const auto& array) {
     constexpr auto f = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
     return array.dtype().code == f && array.dtype().bits == 16;
-}
-
-template <typename T, typename... Sizes>
-auto new_array(Sizes... sizes) {
-    T* data = new T[std::max<size_t>(1, (sizes * ...))];
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::ndarray<nb::numpy, T, nb::ndim<sizeof...(Sizes)>>(data, {sizes...}, owner);
 }
 
 const KernelTable& table_of(const std::string& isa) {
@@ -464,9 +452,6 @@ std::vector<std::string> available_isas() {
 
 }  // namespace
 
-// Signatures as the typed stub shows them.
-#define ARRAY(T) "numpy.typing.NDArray[numpy." T "]"
-#define ANY_ARRAY "numpy.typing.NDArray[typing.Any]"
 #define ALLOWED ", mask: " ARRAY("uint8") " | None = None, ranges: " ARRAY("int64") " | None = None"
 #define DOT_OPTIONS                                                                    \
     ", k: int, scales: " ARRAY("float32") " | None, row_bias: " ARRAY("float32")       \
@@ -563,4 +548,5 @@ NB_MODULE(_native, m) {
     m.def("read_bytes", &read_bytes, "data"_a.noconvert(), "isa"_a = "",
           nb::sig("def read_bytes(data: " ARRAY("uint8") ", isa: str = '') -> int"),
           "Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.");
+    nestbit::python::add_candidates(m);
 }

@@ -178,3 +178,36 @@ def read_bytes(data: numpy.typing.NDArray[numpy.uint8], isa: str = "") -> int:
     """
     Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.
     """
+
+def gather_rows(
+    descriptor: int,
+    columns: list[tuple[int, int]],
+    places: numpy.typing.NDArray[numpy.int64],
+    n: int,
+) -> list[numpy.typing.NDArray[numpy.uint8]]:
+    """
+    The rows at ascending places of arrays in a file, given as starts and widths.
+    """
+
+def best_of(
+    ids: numpy.typing.NDArray[numpy.int64], scores: numpy.typing.NDArray[numpy.float32], k: int
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """Per row the k best by score, then smaller id, then column; NaN last."""
+
+def expected_misses(
+    coarse: numpy.typing.NDArray[numpy.float32],
+    fine: numpy.typing.NDArray[numpy.float32],
+    queries: numpy.typing.NDArray[numpy.int64],
+    count: int,
+    n: int,
+    rank: float,
+    outliers: float,
+    slope: float,
+    pairs: float,
+    deviations: numpy.typing.NDArray[numpy.float32] | None,
+    tail_at: numpy.typing.NDArray[numpy.float64],
+    log_tail: numpy.typing.NDArray[numpy.float64],
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    Rows beyond the first count that are expected to beat the score at a rank.
+    """

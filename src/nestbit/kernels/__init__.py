@@ -385,7 +385,7 @@ def _weights(x: Any, *, columns: int | None = None) -> NDArray[np.int8]:
 
 def _float_weights(x: Any, *, columns: int | None = None) -> Floats:
     weights = np.ascontiguousarray(_matrix(x, "weights", np.float32, columns=columns))
-    if not np.isfinite(weights).all():
+    if not _native.all_finite(weights.reshape(-1)):
         row = int(np.argwhere(~np.isfinite(weights))[0, 0])
         raise InputError(f"weights hold NaN or infinity in row {row}")
     return weights
@@ -456,7 +456,8 @@ def _ids(x: Any, m: int, n: int) -> Ids:
         raise InputError(
             f"ids must be an int64 array of shape ({m}, c), got {ids.dtype} of shape {ids.shape}"
         )
-    if ids.size and not (ids.min() >= 0 and ids.max() < n):
+    # Unsigned, a negative id is beyond all rows.
+    if ids.size and not ids.view(np.uint64).max() < n:
         bad = ids[(ids < 0) | (ids >= n)][0]
         raise InputError(f"ids must be between 0 and {n - 1}, got {bad}")
     return np.ascontiguousarray(ids)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestbit import _native
 from nestbit.kernels import floats_rescore
 from nestbit.kernels.allowed import check_allowed, row_numbers
 
@@ -93,23 +94,6 @@ def top_k(
     ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Per row the min(k, width) best of ``scores`` (m, width), by score, then smaller id."""
-    if scores.shape[1] > 4 * k:
-        ids, scores = _shortlist(ids, scores, k)
-    order = np.lexsort((ids, -scores), axis=1)[:, :k]
-    row = np.arange(len(order))[:, None]
-    return ids[row, order], scores[row, order]
-
-
-def _shortlist(
-    ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """A superset of the top k, padded to one width, that keeps every tie at the k-th score."""
-    threshold = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-    keep = scores >= threshold
-    width = int(keep.sum(axis=1).max())
-    # A stable sort of the mask brings each row's kept columns to the front.
-    columns = np.argsort(~keep, axis=1, kind="stable")[:, :width]
-    kept = np.take_along_axis(keep, columns, 1)
-    scores = np.where(kept, np.take_along_axis(scores, columns, 1), -np.inf).astype(np.float32)
-    ids = np.where(kept, np.take_along_axis(ids, columns, 1), np.iinfo(np.int64).max)
-    return ids, scores
+    return _native.best_of(
+        np.ascontiguousarray(ids, np.int64), np.ascontiguousarray(scores, np.float32), k
+    )

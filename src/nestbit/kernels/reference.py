@@ -299,6 +299,12 @@ def _rescore(rows: NDArray[Any], ids: Ids, weights: Floats) -> Floats:
 _REACHES = (3.0, 1.6, 1.9, 2.2, 2.5, 2.8, 3.4, 3.9)
 
 
+def top_k(ids: Ids, scores: Floats, k: int) -> tuple[Ids, Floats]:
+    """Return per row the k best by score, then smaller id; see `nestbit.kernels.floats`."""
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+
+
 def hadamard(
     x: Floats, signs: Floats, *, inverse: bool = False, threads: int | None = None
 ) -> Floats:
