@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 import nestbit as nb
 from nestbit.errors import InputError
 from nestbit.evaluate import recall_at_k
-from nestbit.search.adaptive import normal_share, rescore_to_target
+from nestbit.kernels.reference_misses import normal_share
+from nestbit.search.adaptive import rescore_to_target
 from synthetic import text_like
 
 Rows = NDArray[np.float32]

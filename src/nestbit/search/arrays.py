@@ -11,12 +11,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestbit._arrays import Floats, as_embeddings, check_k
-from nestbit.codecs import Codec, Codes, CodesScorer, LevelCodes, check_codes, first_part
+from nestbit.codecs import (
+    TAIL_AT,
+    Codec,
+    Codes,
+    CodesScorer,
+    LevelCodes,
+    check_codes,
+    first_part,
+)
 from nestbit.codecs.coder import FittedCoder
 from nestbit.errors import InputError
 from nestbit.kernels.allowed import Mask, bitmap
 from nestbit.kernels.floats import pad, top_k
-from nestbit.search.adaptive import Prior, rescore_to_target
+from nestbit.kernels.misses import Prior
+from nestbit.search.adaptive import PRIOR_PAIRS, rescore_to_target
 from nestbit.search.hits import Hits, Reads, StageReport
 from nestbit.search.plan import Plan, Stage
 
@@ -54,7 +63,7 @@ def search(
     if errors and (plan.stages[-1].query == "binary" or plan.stages[-1].dims is not None):
         raise InputError("standard errors are those of whole codes and float queries")
     allowed = None if mask is None else _check_mask(mask, len(codes))
-    reports: list[StageReport] = []
+    reports: list[StageReport] | None = [] if explain else None
     if len(q) == 0:
         ids, scores = np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     else:
@@ -65,7 +74,7 @@ def search(
         # An all-zero row is scored exactly, and so is a column without a row.
         exact = np.isin(ids, codes.zero_rows) | (ids < 0)
         deviations = np.where(exact, np.float32(0), known[:, None])
-    return Hits(ids, scores, tuple(reports) if explain else (), deviations)
+    return Hits(ids, scores, tuple(reports or ()), deviations)
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ class _Search:
         return plan.stages[i].keep(self.k, self.live)
 
 
-def _run(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple[Ids, Floats]:
+def _run(search: _Search, plan: Plan, reports: list[StageReport] | None) -> tuple[Ids, Floats]:
     m, codes = len(search.q), search.codes
     ids, scores = np.empty((m, 0), np.int64), np.empty((m, 0), np.float32)
     stages = list(enumerate(plan.stages)) if search.live else []
@@ -147,7 +156,8 @@ def _run(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple[Ids, 
             ids = np.sort(ids, axis=1)
             ids, scores = top_k(ids, scorer.rescore(codes, ids, threads=search.threads), keep)
         seconds = time.perf_counter() - began
-        reports.append(_report(search, stage, rows_read, keep * m, seconds, reads))
+        if reports is not None:
+            reports.append(_report(search, stage, rows_read, keep * m, seconds, reads))
     if len(search.zeros):
         ids, scores = _with_zero_rows(search.codec, search.zeros, search.q, search.k, ids, scores)
     return pad(ids, scores, search.k)
@@ -163,7 +173,9 @@ def _check_mask(mask: Any, n: int) -> NDArray[np.bool_]:
     return allowed
 
 
-def _to_target(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple[Ids, Floats]:
+def _to_target(
+    search: _Search, plan: Plan, reports: list[StageReport] | None
+) -> tuple[Ids, Floats]:
     """The first two stages, where the first has a target recall."""
     began = time.perf_counter()
     coarse, fine = plan.stages[:2]
@@ -175,12 +187,13 @@ def _to_target(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple
     def scan(queries: Ids, count: int) -> tuple[Ids, Floats]:
         nonlocal scanning
         start = time.perf_counter()
-        found = scanner.of(queries).scan(codes, count, mask=search.bits, threads=search.threads)
+        some = part_of(scanner, queries, m)
+        found = some.scan(codes, count, mask=search.bits, threads=search.threads)
         scanning += time.perf_counter() - start
         return found
 
     def rescore(queries: Ids, ids: Ids) -> Floats:
-        return rescorer.of(queries).rescore(codes, ids, threads=search.threads)
+        return part_of(rescorer, queries, m).rescore(codes, ids, threads=search.threads)
 
     found = rescore_to_target(
         scan,
@@ -191,12 +204,19 @@ def _to_target(search: _Search, plan: Plan, reports: list[StageReport]) -> tuple
         coarse.target_recall,
         error_prior(search.codec, search.q, coarse, fine),
     )
-    reads = Reads(float(found.read.mean()), float(np.median(found.read)), int(found.read.max()))
+    if reports is None:
+        return found.ids, found.scores
+    reads = Reads.of(found.read)
     total = int(found.read.sum())
     seconds = time.perf_counter() - began
     reports.append(_report(search, coarse, found.scanned, total, scanning, None))
     reports.append(_report(search, fine, total, keep * m, seconds - scanning, reads))
     return found.ids, found.scores
+
+
+def part_of(scorer: CodesScorer, queries: Ids, m: int) -> CodesScorer:
+    """The scorer of some of its m queries, by ascending numbers; itself for all of them."""
+    return scorer if len(queries) == m else scorer.of(queries)
 
 
 def error_prior(codec: Codec, q: Floats, coarse: Stage, fine: Stage) -> Prior | None:
@@ -206,7 +226,8 @@ def error_prior(codec: Codec, q: Floats, coarse: Stage, fine: Stage) -> Prior | 
     if model is None or not whole:
         return None
     lengths = np.sqrt(np.einsum("ij,ij->i", q, q))
-    return Prior(model.slope, np.float32(model.spread) * lengths, model.tail)
+    deviation = np.float32(model.spread) * lengths
+    return Prior(model.slope, deviation, TAIL_AT, model.tail, PRIOR_PAIRS)
 
 
 def _with_zero_rows(
