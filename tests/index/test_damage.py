@@ -121,7 +121,8 @@ def test_a_newer_version_is_told_from_damage(path, monkeypatch):
 
 def test_a_segment_of_a_newer_version_is_told_from_damage(tmp_path, rows, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("nestbit.index.segment._FLAT_VERSION", 3)
+        for module in ("segment", "segment_writer"):
+            patch.setattr(f"nestbit.index.{module}.FLAT_VERSION", 3)
         with nb.create(tmp_path / "y.nest", "float32") as index:
             index.add(range(10), rows[:10])
     with pytest.raises(FileFormatError, match=r"safetensors has format version '3'.*update"):

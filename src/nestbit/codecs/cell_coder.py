@@ -97,13 +97,13 @@ class CellScorer:
         threads: int | None = None,
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded tables."""
-        gain = np.float32(self.metric.gain)
+        gain, scale, base = np.float32(self.metric.gain), self.tables.scale, self.tables.base
         ids, scores = kernels.cells_scan(
             self._columns(codes),
             self.tables.rounded,
             k,
-            scales=gain * self.tables.scale,
-            bases=gain * self.tables.base,
+            scales=scale if gain == 1 else gain * scale,
+            bases=base if gain == 1 else gain * base,
             row_scale=codes.factors.get("scale"),
             row_bias=self.metric.row_bias(codes, ranges),
             mask=mask,

@@ -18,7 +18,8 @@ from nestbit._arrays import Floats
 def unit_rows(x: Floats) -> Floats:
     """Rows scaled to Euclidean length 1; an all-zero row stays zero."""
     square: Floats = np.einsum("ij,ij->i", x, x)[:, None]
-    if np.all((square > 1e-30) & (square < 1e30)):
+    one = len(square) == 1  # a single query is not worth arrays of booleans
+    if 1e-30 < square[0, 0] < 1e30 if one else np.all((square > 1e-30) & (square < 1e30)):
         return np.divide(x, np.sqrt(square), dtype=np.float32)
     # Scaling by the largest entry first keeps the squares of tiny or huge values in range.
     peak = np.abs(x).max(axis=1, keepdims=True)

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +162,20 @@ class Catalog:
                 raise
             with self._pool_lock:
                 self._pool.append(connection)
+
+    def select(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+        """The rows of a single query, which sees one state of the catalog by itself."""
+        with named_errors(self.path):
+            connection = self._borrow()
+            try:
+                found = connection.execute(query, parameters).fetchall()
+                self._check_frozen()
+            except BaseException:
+                connection.close()
+                raise
+            with self._pool_lock:
+                self._pool.append(connection)
+            return found
 
     @contextmanager
     def write(self) -> Iterator[Change]:

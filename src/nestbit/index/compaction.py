@@ -21,7 +21,8 @@ from nestbit.errors import InputError
 from nestbit.index.catalog import SegmentEntry
 from nestbit.index.numbering import Rows
 from nestbit.index.partitioning import Source, auto_count, make_partitions
-from nestbit.index.segment import Segment, SegmentWriter
+from nestbit.index.segment import Segment
+from nestbit.index.segment_writer import SegmentWriter
 from nestbit.index.snapshot import FLOAT_CODEC, Snapshot
 
 # A merge of its own accord takes so many neighbours of similar size; sizes differ by this factor

@@ -24,12 +24,11 @@ from nestbit.index.compaction import Count
 from nestbit.index.lookup import StaleSnapshotError
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Probing
-from nestbit.index.records import Record, Stats, as_ids, id_array
-from nestbit.index.scan import search_segments
+from nestbit.index.query import Query
+from nestbit.index.records import Record, Stats, as_ids
 from nestbit.index.segment import Segment
 from nestbit.index.snapshot import FLOAT_CODEC, Snapshot, load_snapshot
 from nestbit.index.writer import Writer
-from nestbit.kernels.floats import top_k
 from nestbit.search import Hits, Plan
 
 Pin = Literal["none", "coarse"]
@@ -183,11 +182,8 @@ class Index:
         if plan is not None and target_recall is not None:
             raise InputError("a plan tells what is rescored, and so does target_recall; give one")
         q = as_embeddings(queries, name="queries")
-
-        def run(snapshot: Snapshot) -> Hits:
-            return self._search(snapshot, q, k, where, plan, probing, documents, threads, explain)
-
-        return self._at_snapshot(run)
+        query = Query(q, k, where, plan, probing, documents, threads, explain)
+        return self._at_snapshot(lambda snapshot: query.answer(self._catalog, snapshot))
 
     def get(self, ids: Iterable[Any], *, embeddings: bool = False) -> list[Record | None]:
         """The records of ids in their order, None for one that is not there."""
@@ -340,42 +336,6 @@ class Index:
                 due = compaction.due(self._snapshot)
                 count = compaction.partition_count(self._snapshot, due, "auto")
                 self._start_merging(due, count, None, inline=True)
-
-    def _search(
-        self,
-        snapshot: Snapshot,
-        q: Any,
-        k: int,
-        where: Mapping[str, Any] | None,
-        plan: Plan | None,
-        probing: Probing,
-        documents: bool,
-        threads: int | None,
-        explain: bool,
-    ) -> Hits:
-        if snapshot.state.dim is not None:
-            as_embeddings(q, name="queries", dim=snapshot.state.dim)
-        if plan is not None and snapshot.codec is not None:
-            plan.check(snapshot.codec)
-        parts = lookup.passing(self._catalog, snapshot, where)
-        places, scores, reports = search_segments(snapshot, q, k, parts, plan, threads, probing)
-        # Equal scores stand in the order of their rows, wherever compaction has put these.
-        rows, scores = top_k(snapshot.row_numbers(places), scores, k)
-        unique, inverse = np.unique(rows, return_inverse=True)
-        inverse = inverse.reshape(rows.shape)
-        stages = tuple(reports) if explain else ()
-        kind = snapshot.state.id_kind
-        if not documents:
-            ids = id_array(lookup.ids_of(self._catalog, snapshot, unique), kind)
-            return Hits(ids[inverse], scores, stages)
-        records = lookup.records_of(self._catalog, snapshot, unique)
-        ids, texts, fields = (
-            id_array([getattr(record, name) for record in records], kind_)
-            for name, kind_ in (("id", kind), ("document", "str"), ("metadata", "str"))
-        )
-        return Hits(
-            ids[inverse], scores, stages, documents=texts[inverse], metadata=fields[inverse]
-        )
 
     def _records(self, snapshot: Snapshot, rows: Rows, embeddings: bool) -> list[Record]:
         records = lookup.records_of(self._catalog, snapshot, rows)

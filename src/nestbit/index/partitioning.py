@@ -137,7 +137,7 @@ def _best_rows(source: Source, queries: Floats, depth: int, own: Rows | None) ->
     codec = snapshot.codec
     plan = None if codec is None else Plan.default(codec, oversample=_OVERSAMPLE)
     extra = 0 if own is None else 1
-    places, _, _ = search_segments(snapshot, queries, depth + extra, parts, plan, None, Probing())
+    places, _ = search_segments(snapshot, queries, depth + extra, parts, plan, None, Probing())
     rows = snapshot.row_numbers(places)
     if own is None:
         return rows

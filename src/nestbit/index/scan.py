@@ -25,7 +25,7 @@ from nestbit.index.snapshot import Snapshot
 from nestbit.kernels.floats import top_k
 from nestbit.search import Plan, Reads, Stage, StageReport
 from nestbit.search.adaptive import rescore_to_target
-from nestbit.search.arrays import error_prior, stage_report
+from nestbit.search.arrays import error_prior, part_of, stage_report
 
 # Rows gathered from finer levels for one step of rescoring fill about this much.
 _GATHER_BYTES = 32 << 20
@@ -44,24 +44,33 @@ def search_segments(
     plan: Plan | None,
     threads: int | None,
     probing: Probing,
-) -> tuple[Rows, Floats, list[StageReport]]:
-    """Places and scores (m, min(k, rows found)) of the best rows, and what each stage did.
+    reports: list[StageReport] | None = None,
+) -> tuple[Rows, Floats]:
+    """Places and scores (m, min(k, rows found)) of the best rows.
 
-    ``parts`` tell the rows that may be found. A plan that is None follows from ``probing``.
+    ``parts`` tell the rows that may be found. A plan that is None follows from ``probing``. Where
+    ``reports`` are wanted, what each stage did is appended.
     """
     parts = [part for part in parts if part.found and len(queries)]
-    places = np.empty((len(queries), 0), np.int64)
-    scores = np.empty((len(queries), 0), np.float32)
-    reports: list[StageReport] = []
+    found: list[tuple[Rows, Floats]] = []
     for number in sorted({part.segment.entry.codec for part in parts}):
         group = [part for part in parts if part.segment.entry.codec == number]
         codec = snapshot.codecs[number]
         # The plan is meant for the codec in use; rows that wait as float32 are scanned exactly.
         stages = plan if plan is not None and codec is snapshot.codec else None
-        found = _Group.of(codec, group, queries, k, threads, probing, reports).run(stages)
-        places = np.concatenate([places, found[0]], axis=1)
-        scores = np.concatenate([scores, found[1]], axis=1)
-    return *top_k(places, scores, k), reports
+        searched = _Group.of(codec, group, queries, k, threads, probing, reports)
+        found.append(searched.run(stages))
+    # A group's rows are the best k in their order already.
+    return found[0] if len(found) == 1 else _merged(found, len(queries), k)
+
+
+def _merged(found: Sequence[tuple[Rows, Floats]], m: int, k: int) -> tuple[Rows, Floats]:
+    """The best k of what was found for m queries in several sets of rows, or in one."""
+    if len(found) == 1:
+        return top_k(*found[0], k)
+    places = [np.empty((m, 0), np.int64), *(places for places, _ in found)]
+    scores = [np.empty((m, 0), np.float32), *(scores for _, scores in found)]
+    return top_k(np.concatenate(places, axis=1), np.concatenate(scores, axis=1), k)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class _Group:
     threads: int | None
     target_recall: float | None
     probers: Sequence[Prober | None]
-    reports: list[StageReport]
+    reports: list[StageReport] | None
 
     @classmethod
     def of(
@@ -86,7 +95,7 @@ class _Group:
         k: int,
         threads: int | None,
         probing: Probing,
-        reports: list[StageReport],
+        reports: list[StageReport] | None,
     ) -> _Group:
         """A search of ``queries`` (m, dim), with the partitions that each of them opens."""
         q = codec.prepare(queries)
@@ -128,18 +137,19 @@ class _Group:
             stages = stages[2:]
         for i, stage in stages:
             began = time.perf_counter()
-            scorer, keep, reads = self.scorer(stage), self.keep(plan, i), None
+            scorer, keep, read = self.scorer(stage), self.keep(plan, i), None
             if i == 0:
                 everyone = np.arange(m)
                 places, scores = self.scan(scorer, everyone, keep)
                 rows_read = self.scanned(everyone)
             else:
                 rows_read = places.size
-                reads = Reads.of(np.full(m, places.shape[1]))
+                read = np.full(m, places.shape[1])
                 places = np.sort(places, axis=1)
-                places, scores = top_k(places, self.rescore(scorer, places), keep)
+                scores = self.rescore(scorer, places, ascending=True)
+                places, scores = top_k(places, scores, keep)
             seconds = time.perf_counter() - began
-            self.report(stage, rows_read, m * keep, seconds, reads, scan=i == 0)
+            self.report(stage, rows_read, m * keep, seconds, read, scan=i == 0)
         return places, scores
 
     def to_target(self, plan: Plan) -> tuple[Rows, Floats]:
@@ -153,13 +163,13 @@ class _Group:
         def scan(queries: Rows, count: int) -> tuple[Rows, Floats]:
             nonlocal scanning, scanned
             start = time.perf_counter()
-            found = self.scan(scanner.of(queries), queries, count)
+            found = self.scan(part_of(scanner, queries, m), queries, count)
             scanned += self.scanned(queries)
             scanning += time.perf_counter() - start
             return found
 
         def rescore(queries: Rows, places: Rows) -> Floats:
-            return self.rescore(rescorer.of(queries), places)
+            return self.rescore(part_of(rescorer, queries, m), places)
 
         prior = error_prior(self.codec, self.q, coarse, fine)
         n = self.most_opened(keep)
@@ -167,7 +177,7 @@ class _Group:
         total = int(found.read.sum())
         self.report(coarse, scanned, total, scanning, None, scan=True)
         seconds = time.perf_counter() - began - scanning
-        self.report(fine, total, m * keep, seconds, Reads.of(found.read))
+        self.report(fine, total, m * keep, seconds, found.read)
         return found.ids, found.scores
 
     def exact(self) -> tuple[Rows, Floats]:
@@ -189,9 +199,9 @@ class _Group:
 
     def with_zero_rows(self, places: Rows, scores: Floats) -> tuple[Rows, Floats]:
         """All-zero rows join: they have no direction, and their score is known without a code."""
-        zeros = np.concatenate([part.zeros + part.offset for part in self.parts])[: self.k]
-        if not len(zeros):
+        if not any(len(part.zeros) for part in self.parts):
             return places, scores
+        zeros = np.concatenate([part.zeros + part.offset for part in self.parts])[: self.k]
         exact = np.zeros(len(self.q), np.float32)
         if self.codec.metric == "l2":
             exact = -np.einsum("ij,ij->i", self.q, self.q)
@@ -216,7 +226,7 @@ class _Group:
     def scan(self, scorer: CodesScorer, queries: Rows, keep: int) -> tuple[Rows, Floats]:
         """The best rows of all segments together for some queries, whose scorer is given."""
         level, first = scorer.parts[0]
-        places, scores = [], []
+        merged = []
         for part, prober in zip(self.parts, self.probers, strict=True):
             if part.live:
                 codes, count = part.segment.level(level), min(keep, part.live)
@@ -225,9 +235,8 @@ class _Group:
                 else:
                     prober.extend(queries, count)
                     found = prober.scan(first, codes, queries, count, self.threads)
-                places.append(found[0] + part.offset)
-                scores.append(found[1])
-        return top_k(np.concatenate(places, axis=1), np.concatenate(scores, axis=1), keep)
+                merged.append((found[0] + part.offset if part.offset else found[0], found[1]))
+        return _merged(merged, len(queries), keep)
 
     def scanned(self, queries: Rows) -> int:
         """Rows that a scan for some queries reads, of those that may be found."""
@@ -249,8 +258,15 @@ class _Group:
                 rows += prober.rows
         return max(at_least, flat + int(rows.max()))
 
-    def rescore(self, scorer: CodesScorer, places: Rows) -> Floats:
+    def rescore(self, scorer: CodesScorer, places: Rows, *, ascending: bool = False) -> Floats:
         """Scores of places (m, c); the rows of several queries are read together."""
+        if len(places) == 1:  # a query names no place twice
+            each = np.arange(places.size)[None]
+            if ascending:
+                return self.score(scorer, places[0], each)
+            order = places[0].argsort()
+            each[0, order] = np.arange(places.size)
+            return self.score(scorer, places[0, order], each)
         scores = np.empty(places.shape, np.float32)
         width = sum(self.codec.levels[level].n_bytes for level, _ in scorer.parts)
         step = max(1, _GATHER_BYTES // max(1, width * places.shape[1]))
@@ -258,29 +274,33 @@ class _Group:
             some = np.arange(start, min(start + step, len(places)))
             rows, local = np.unique(places[some], return_inverse=True)
             local = local.reshape(len(some), -1)
-            scores[some] = self.score(scorer.of(some), rows, local)
+            scores[some] = self.score(part_of(scorer, some, len(places)), rows, local)
         return scores
 
     def score(self, scorer: CodesScorer, rows: Rows, local: Rows) -> Floats:
         """Scores (m, c) of the places that ``local`` (m, c) picks from the sorted ``rows``."""
-        (level, part), *others = scorer.parts
-        scores = part.rescore(self.gather(level, rows), local, threads=self.threads)
+        codes = self.gather([level for level, _ in scorer.parts], rows)
+        parts = [part for _, part in scorer.parts]
+        scores = parts[0].rescore(codes[0], local, threads=self.threads)
         # A residual level's score is added to that of the level it completes.
-        for level, part in others:
-            added = part.rescore(self.gather(level, rows), local, threads=self.threads)
+        for part, level in zip(parts[1:], codes[1:], strict=True):
+            added = part.rescore(level, local, threads=self.threads)
             scores = scores + np.float32(scorer.gain) * added
         return scores
 
-    def gather(self, level: int, places: Rows) -> LevelCodes:
-        """Rows of a level at sorted places, in memory."""
+    def gather(self, levels: Sequence[int], places: Rows) -> list[LevelCodes]:
+        """Rows of levels at sorted, distinct places, in memory."""
+        if len(self.parts) == 1:
+            offset = self.parts[0].offset
+            return self.parts[0].segment.take(levels, places - offset if offset else places)
         ends = [part.offset for part in self.parts] + [np.iinfo(np.int64).max]
         bounds = np.searchsorted(places, ends)
         taken = [
-            part.segment.take(level, places[first:last] - part.offset)
+            part.segment.take(levels, places[first:last] - part.offset)
             for part, first, last in zip(self.parts, bounds[:-1], bounds[1:], strict=True)
             if last > first
         ]
-        return concatenate(taken)
+        return [concatenate(level) for level in zip(*taken, strict=True)]
 
     def report(
         self,
@@ -288,11 +308,14 @@ class _Group:
         rows_read: int,
         rows_kept: int,
         seconds: float,
-        reads: Reads | None,
+        read: Rows | None,
         *,
         scan: bool = False,
     ) -> None:
-        """Say what a stage did."""
+        """Say what a stage did, if that is wanted; ``read`` (m,) are candidates of each query."""
+        if self.reports is None:
+            return
+        reads = None if read is None else Reads.of(read)
         segment = self.parts[0].segment
         codes = [segment.level(i) for i in range(len(self.codec.levels))]
         done = stage_report(self.codec, codes, stage, rows_read, rows_kept, seconds, reads)

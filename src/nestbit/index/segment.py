@@ -13,28 +13,24 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import secrets
 import threading
 import weakref
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestbit._atomic import atomic_file
-from nestbit._columns import ColumnFile
 from nestbit._safetensors import (
     NUMPY_OF,
     array_names,
-    byte_view,
     check_crc32,
     copy_range,
     crc32_of,
-    dtype_name,
     read_header,
 )
 from nestbit._seal import read_checksums
@@ -43,17 +39,29 @@ from nestbit.errors import FileFormatError, NestbitError
 from nestbit.index.catalog import SegmentEntry
 from nestbit.index.numbering import Numbering, Rows
 from nestbit.index.partitions import Partitions
+from nestbit.kernels.gather import gather_rows
 
 DIRECTORY = "segments"
 FORMAT = "nestbit.segment"
 FORMAT_VERSION = 2
 # What a segment without partitions is written as, so that older versions go on reading it.
-_FLAT_VERSION = 1
+FLAT_VERSION = 1
 
 _NUMBERING = ("rows", "order", "ranks")
 
-# Rows that lie closer than this are read together: a page is read from disk in any case.
-_GAP_BYTES = 4096
+
+class _Column(NamedTuple):
+    """An array of a level: where it starts in the file, bytes and values of a row."""
+
+    start: int
+    width: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def values(self, rows: NDArray[np.uint8]) -> NDArray[Any]:
+        """Rows (c, width) of bytes as what they hold."""
+        values = rows.view(self.dtype)
+        return values if values.shape[1:] == self.shape else values.reshape(-1, *self.shape)
 
 
 class Segment:
@@ -99,27 +107,30 @@ class Segment:
                 self._levels[i] = part
             return self._levels[i]
 
-    def take(self, i: int, places: Rows) -> LevelCodes:
-        """The rows of a level at sorted ``places``, read from the file in one go.
+    def take(self, levels: Sequence[int], places: Rows) -> list[LevelCodes]:
+        """The rows of levels at sorted, distinct ``places``, read from the file in one go.
 
         The disk is told of all of them before the first is waited for; nothing stays mapped.
         """
-        if self.pinned_bytes and i == 0:
-            whole = self._levels[0]
-            factors = {name: factor[places] for name, factor in whole.factors.items()}
-            return LevelCodes(whole.layout, whole.data[places], factors)
-        whole = self._level(i)
-        data = self._read_rows(f"level{i}.data", places)
-        return LevelCodes(
-            whole.layout,
-            data,
-            {name: self._read_rows(f"level{i}.{name}", places) for name in whole.factors},
-        )
+        held = self._levels[0] if self.pinned_bytes and 0 in levels else None
+        read = [i for i in levels if held is None or i]
+        columns = [column for i in read for column in self._columns[i]]
+        ranges = [(column.start, column.width) for column in columns]
+        found = gather_rows(self.path, self._descriptor, ranges, places, len(self))
+        values = iter([c.values(rows) for c, rows in zip(columns, found, strict=True)])
+        taken: dict[int, LevelCodes] = {}
+        if held is not None:
+            factors = {name: factor[places] for name, factor in held.factors.items()}
+            taken[0] = LevelCodes(held.layout, held.data[places], factors)
+        for i in read:
+            data, factors = next(values), {name: next(values) for name in self._factors[i]}
+            taken[i] = LevelCodes(self.codec.levels[i].coder.layout, data, factors)
+        return [taken[i] for i in levels]
 
     def codes_at(self, places: Rows) -> Codes:
         """All levels of the rows at sorted ``places``, in memory."""
-        levels = tuple(self.take(i, places) for i in range(len(self.codec.levels)))
-        return Codes(levels, np.flatnonzero(np.isin(places, self.zero_rows)))
+        levels = self.take(range(len(self.codec.levels)), places)
+        return Codes(tuple(levels), np.flatnonzero(np.isin(places, self.zero_rows)))
 
     def places(self, rows: Rows) -> Rows:
         """Places of those of the sorted row numbers that lie in this segment, in their order."""
@@ -173,10 +184,10 @@ class Segment:
         metadata, entry = self._header.metadata, self.entry
         if metadata.get("format") != FORMAT:
             raise FileFormatError(f"{self.path} is not a segment of an index")
-        if metadata.get("format_version") not in (str(FORMAT_VERSION), str(_FLAT_VERSION)):
+        if metadata.get("format_version") not in (str(FORMAT_VERSION), str(FLAT_VERSION)):
             raise FileFormatError(
                 f"{self.path} has format version {metadata.get('format_version')!r}, this nestbit "
-                f"reads {_FLAT_VERSION} to {FORMAT_VERSION}; update nestbit"
+                f"reads {FLAT_VERSION} to {FORMAT_VERSION}; update nestbit"
             )
         if zlib.crc32(self._header.raw) != entry.header_crc32:
             raise FileFormatError(
@@ -189,7 +200,7 @@ class Segment:
             check_codes(self.codec, Codes(tuple(empty), np.empty(0, np.int64)))
             arrays = [f"level{i}.{name}" for i, f in enumerate(self._factors) for name in f]
             arrays += [f"level{i}.data" for i in range(len(self._factors))]
-            if metadata["format_version"] != str(_FLAT_VERSION):
+            if metadata["format_version"] != str(FLAT_VERSION):
                 arrays += ["order", "ranks"]
                 _ = [self._header.tensors[name] for name in Partitions.names()]
             if any(self._header.tensors[name].shape[:1] != (entry.n,) for name in arrays):
@@ -236,35 +247,18 @@ class Segment:
         array = np.frombuffer(self._map, dtype, count=prod(tensor.shape), offset=tensor.start)
         return array.reshape(tensor.shape)
 
-    def _read_rows(self, name: str, places: Rows) -> NDArray[Any]:
+    @cached_property
+    def _columns(self) -> list[list[_Column]]:
+        """Of each level its data, then its factors."""
+        return [
+            [self._column(f"level{i}.{name}") for name in ("data", *factors)]
+            for i, factors in enumerate(self._factors)
+        ]
+
+    def _column(self, name: str) -> _Column:
         tensor = self._header.tensors[name]
-        dtype = np.dtype(NUMPY_OF[tensor.dtype])
-        width = prod(tensor.shape[1:]) * dtype.itemsize
-        raw = np.empty((len(places), width), np.uint8)
-        if len(places):
-            # Neighbours form runs, and a run is one read; the places between them are skipped.
-            cuts = np.flatnonzero(np.diff(places) * width > _GAP_BYTES) + 1
-            first = places[np.concatenate([[0], cuts])]
-            last = places[np.concatenate([cuts - 1, [-1]])]
-            ends = np.concatenate([cuts, [len(places)]])
-            runs = list(zip(first.tolist(), last.tolist(), ends.tolist(), strict=True))
-            if len(runs) > 1 and hasattr(os, "posix_fadvise"):
-                for low, high, _ in runs:
-                    os.posix_fadvise(
-                        self._descriptor,
-                        tensor.start + low * width,
-                        (high + 1 - low) * width,
-                        os.POSIX_FADV_WILLNEED,
-                    )
-            begin = 0
-            for low, high, end in runs:
-                whole = high + 1 - low == end - begin
-                block = raw[begin:end] if whole else np.empty((high + 1 - low, width), np.uint8)
-                self._pread(tensor.start + low * width, block.reshape(-1).data)
-                if not whole:
-                    raw[begin:end] = block[places[begin:end] - low]
-                begin = end
-        return raw.reshape(-1).view(dtype).reshape(len(places), *tensor.shape[1:])
+        dtype, shape = np.dtype(NUMPY_OF[tensor.dtype]), tuple(tensor.shape[1:])
+        return _Column(tensor.start, prod(shape) * dtype.itemsize, dtype, shape)
 
     def _pread(self, start: int, into: memoryview) -> None:
         done = 0
@@ -273,87 +267,3 @@ class Segment:
             if not got:
                 raise FileFormatError(f"{self.path} was truncated while it was read")
             done += got
-
-
-class SegmentWriter:
-    """Writes a segment of ``n`` rows block by block; the file appears whole and synced.
-
-    ``rows`` (n,) are the ascending row numbers. With ``partitions`` the i-th of them comes at
-    place ``order[i]``. `write` returns what the catalog must know.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        codec: Codec,
-        number: int,
-        rows: Rows,
-        partitions: Partitions | None = None,
-        order: NDArray[np.uint32] | None = None,
-    ) -> None:
-        self._directory, self._codec, self._number, self._rows = directory, codec, number, rows
-        self._extra: dict[str, NDArray[Any]] = {}
-        if self._gaps:
-            self._extra["rows"] = rows
-        if partitions is not None and order is not None:
-            ranks = np.empty_like(order)
-            ranks[order] = np.arange(len(order), dtype=np.uint32)
-            self._extra |= {"order": order, "ranks": ranks, **partitions.arrays()}
-        self._version = _FLAT_VERSION if partitions is None else FORMAT_VERSION
-        self._name = f"{rows[0]:012d}-{secrets.token_hex(4)}.safetensors"
-        self.path = directory / DIRECTORY / self._name
-
-    def write(self, blocks: Iterable[Codes]) -> SegmentEntry:
-        """Write all rows, in order."""
-        zero_rows: list[Rows] = [np.empty(0, np.int64)]
-        done, first, last = 0, int(self._rows[0]), int(self._rows[-1])
-        with atomic_file(self.path) as file:
-            columns = ColumnFile(file)
-            for codes in blocks:
-                if not columns:
-                    self._lay_out(columns, codes)
-                for i, level in enumerate(codes.levels):
-                    columns.write(f"level{i}.data", byte_view(level.data))
-                    for name in sorted(level.factors):
-                        columns.write(f"level{i}.{name}", byte_view(level.factors[name]))
-                zero_rows.append(codes.zero_rows + done)
-                done += len(codes)
-            if done != len(self._rows):
-                raise ValueError(f"{len(self._rows)} rows were announced, {done} came")
-            for name, array in self._extra.items():
-                columns.write(name, byte_view(array))
-            columns.write("zero_rows", byte_view(np.concatenate(zero_rows)))
-            header = columns.finish(self._metadata)
-            nbytes = os.fstat(file.fileno()).st_size
-        return SegmentEntry(
-            self._name, self._number, first, last, done, nbytes, zlib.crc32(header[8:])
-        )
-
-    @property
-    def _gaps(self) -> bool:
-        return int(self._rows[-1]) - int(self._rows[0]) + 1 != len(self._rows)
-
-    def _lay_out(self, columns: ColumnFile, codes: Codes) -> None:
-        n = len(self._rows)
-        factors = [sorted(level.factors) for level in codes.levels]
-        for i, (level, fitted) in enumerate(zip(codes.levels, self._codec.levels, strict=True)):
-            dtype = "BF16" if fitted.coder.kind == "bfloat16" else dtype_name(level.data)
-            columns.declare(f"level{i}.data", dtype, (n, level.data.shape[1]))
-            for name in factors[i]:
-                columns.declare(f"level{i}.{name}", dtype_name(level.factors[name]), (n,))
-        for name, array in self._extra.items():
-            columns.declare(name, dtype_name(array), array.shape)
-        columns.declare("zero_rows", "I64", None)
-        header = {
-            "n": n,
-            "first_row": int(self._rows[0]),
-            "codec": self._number,
-            "factors": factors,
-        }
-        self._metadata = {
-            "format": FORMAT,
-            "format_version": str(self._version),
-            "header": json.dumps(header),
-        }
-        # The length of zero_rows is still to grow, and the offsets behind it.
-        columns.lay_out(self._metadata, 128)

@@ -80,6 +80,8 @@ class Snapshot:
 
     def row_numbers(self, places: Rows) -> Rows:
         """Row numbers of places among all rows."""
+        if len(self.segments) == 1:
+            return self.segments[0].row_numbers(places)
         rows = np.empty(places.shape, np.int64)
         owner = np.searchsorted(self.offsets, places, side="right") - 1
         for s in np.unique(owner):

@@ -28,7 +28,8 @@ from nestbit.index.lock import WriterLock
 from nestbit.index.lookup import embeddings_of
 from nestbit.index.numbering import Rows
 from nestbit.index.records import Id, as_ids, attachments
-from nestbit.index.segment import DIRECTORY, SegmentWriter
+from nestbit.index.segment import DIRECTORY
+from nestbit.index.segment_writer import SegmentWriter
 from nestbit.index.snapshot import FLOAT_CODEC, Snapshot
 from nestbit.kernels import default_threads
 

@@ -1,0 +1,78 @@
+"""One search of an index: its options, and the hits that a snapshot answers it with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nestbit._arrays import Floats, check_dim
+from nestbit.index import lookup
+from nestbit.index.catalog import Catalog
+from nestbit.index.numbering import Rows
+from nestbit.index.partitions import Probing
+from nestbit.index.records import id_array
+from nestbit.index.scan import search_segments
+from nestbit.index.snapshot import Snapshot
+from nestbit.kernels.floats import top_k
+from nestbit.search import Hits, Plan, StageReport
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of `Index.search`: the best ``k`` rows for each of ``queries`` (m, dim)."""
+
+    queries: Floats
+    k: int
+    where: Mapping[str, Any] | None
+    plan: Plan | None
+    probing: Probing
+    documents: bool
+    threads: int | None
+    explain: bool
+
+    def answer(self, catalog: Catalog, snapshot: Snapshot) -> Hits:
+        """The hits; raises `StaleSnapshotError` where the catalog has moved on."""
+        if snapshot.state.dim is not None:
+            check_dim(self.queries, snapshot.state.dim, name="queries")
+        if self.plan is not None and snapshot.codec is not None:
+            self.plan.check(snapshot.codec)
+        parts = lookup.passing(catalog, snapshot, self.where)
+        reports: list[StageReport] | None = [] if self.explain else None
+        places, scores = search_segments(
+            snapshot, self.queries, self.k, parts, self.plan, self.threads, self.probing, reports
+        )
+        # Equal scores stand in the order of their rows, wherever compaction has put these.
+        rows, scores = top_k(snapshot.row_numbers(places), scores, self.k)
+        hits = Hits(rows, scores, tuple(reports or ()))
+        return self._named(hits, catalog, snapshot)
+
+    def _named(self, hits: Hits, catalog: Catalog, snapshot: Snapshot) -> Hits:
+        """Hits whose ids are row numbers with the rows' ids, documents and metadata."""
+        unique, inverse = _distinct(hits.ids)
+        kind = snapshot.state.id_kind
+        if not self.documents:
+            ids = id_array(lookup.ids_of(catalog, snapshot, unique), kind)
+            return Hits(ids[inverse], hits.scores, hits.stages)
+        records = lookup.records_of(catalog, snapshot, unique)
+        ids, texts, fields = (
+            id_array([getattr(record, name) for record in records], kind_)
+            for name, kind_ in (("id", kind), ("document", "str"), ("metadata", "str"))
+        )
+        return Hits(
+            ids[inverse],
+            hits.scores,
+            hits.stages,
+            documents=texts[inverse],
+            metadata=fields[inverse],
+        )
+
+
+def _distinct(rows: Rows) -> tuple[Rows, Rows]:
+    """The different ones of rows (m, k), and where each of all stands among them."""
+    if len(rows) == 1:  # a query finds no row twice
+        return rows[0], np.arange(rows.size)[None]
+    unique, inverse = np.unique(rows, return_inverse=True)
+    return unique, inverse.reshape(rows.shape)
