@@ -43,8 +43,10 @@ using FloatRows = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::device::c
 using RowRanges = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
+using nestbit::python::check_signals;
 using nestbit::python::new_array;
 using nestbit::python::require;
+using nestbit::python::table_of;
 
 template <typename Array>
 nestbit::RowBlock row_block(const Array& rows, const char* what) {
@@ -59,19 +61,6 @@ nestbit::RowBlock row_block(const Array& rows, const char* what) {
 bool is_half(const auto& array) {
     constexpr auto f = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
     return array.dtype().code == f && array.dtype().bits == 16;
-}
-
-const KernelTable& table_of(const std::string& isa) {
-    try {
-        return nestbit::table_for(isa);
-    } catch (const std::invalid_argument& error) {
-        throw nb::value_error(error.what());
-    }
-}
-
-void check_signals() {
-    const nb::gil_scoped_acquire held;
-    if (PyErr_CheckSignals() != 0) throw nb::python_error();
 }
 
 // What a scan multiplies and adds to its sums, each checked to be one per query or one per row.
@@ -549,4 +538,5 @@ NB_MODULE(_native, m) {
           nb::sig("def read_bytes(data: " ARRAY("uint8") ", isa: str = '') -> int"),
           "Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.");
     nestbit::python::add_candidates(m);
+    nestbit::python::add_graph_build(m);
 }

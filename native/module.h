@@ -6,6 +6,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <stdexcept>
+#include <string>
+
+#include "dispatch.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -27,7 +31,23 @@ auto new_array(Sizes... sizes) {
     return nb::ndarray<nb::numpy, T, nb::ndim<sizeof...(Sizes)>>(data, {static_cast<size_t>(sizes)...}, owner);
 }
 
+inline const KernelTable& table_of(const std::string& isa) {
+    try {
+        return nestbit::table_for(isa);
+    } catch (const std::invalid_argument& error) {
+        throw nb::value_error(error.what());
+    }
+}
+
+inline void check_signals() {
+    const nb::gil_scoped_acquire held;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+}
+
 // Adds what reads, judges and merges candidates between the scan and the hits.
 void add_candidates(nb::module_& module);
+
+// Adds what builds a graph.
+void add_graph_build(nb::module_& module);
 
 }  // namespace nestbit::python

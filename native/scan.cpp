@@ -8,6 +8,7 @@
 
 #include "parallel.h"
 #include "picked.h"
+#include "session.h"
 #include "topk.h"
 
 namespace nestbit {
@@ -43,22 +44,6 @@ bool are_few(size_t allowed, Range rows, size_t queries) {
     const size_t quarters = queries < 4 ? 1 : queries < 16 ? 2 : 3;
     return 4 * allowed < quarters * std::max(rows.size(), kRowGroup);
 }
-
-// The per-thread set-up of an instruction set, for as long as this lives.
-class Session {
-public:
-    explicit Session(const KernelTable& table) : table_(table) {
-        if (table_.enter) table_.enter();
-    }
-    ~Session() {
-        if (table_.leave) table_.leave();
-    }
-    Session(const Session&) = delete;
-    Session& operator=(const Session&) = delete;
-
-private:
-    const KernelTable& table_;
-};
 
 // One pass: a set of prepared queries against the visited rows, in parts that run in parallel.
 class Pass {

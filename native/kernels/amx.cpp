@@ -52,6 +52,10 @@ void pack(Op op, size_t width, const QueryTile& queries, uint8_t* packed) {
     for (size_t q = 0; q < queries.count; ++q) {
         const uint8_t* query = queries.data + q * queries.stride;
         uint8_t* to = packed + q / kSide * values / 64 * kTile + q % kSide * 4;
+        if (op == Op::bytes_i8 || op == Op::bytes_u8) {  // zero-padded, so whole groups of four
+            for (size_t d = 0; d < values; d += 4) std::memcpy(to + d * 16, query + d, 4);
+            continue;
+        }
         for (size_t d = 0; d < values; ++d) {
             to[d / 4 * 64 + d % 4] = static_cast<uint8_t>(weight_at(op, query, width, d));
         }

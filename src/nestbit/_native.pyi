@@ -211,3 +211,43 @@ def expected_misses(
     """
     Rows beyond the first count that are expected to beat the score at a rank.
     """
+
+def graph_leaves(
+    rows: numpy.typing.NDArray[numpy.int8],
+    squares: numpy.typing.NDArray[numpy.uint32],
+    members: numpy.typing.NDArray[numpy.uint32],
+    offsets: numpy.typing.NDArray[numpy.int64],
+    targets: numpy.typing.NDArray[numpy.uint32],
+    target_offsets: numpy.typing.NDArray[numpy.int64],
+    keep: int,
+    candidates: numpy.typing.NDArray[numpy.uint64],
+    first: int,
+    last: int,
+    threads: int,
+    isa: str = "",
+) -> None:
+    """Merges the nearest targets of each leaf into the lists of its members."""
+
+def graph_neighbours(
+    rows: numpy.typing.NDArray[numpy.int8],
+    squares: numpy.typing.NDArray[numpy.uint32],
+    candidates: numpy.typing.NDArray[numpy.uint64],
+    alpha: float,
+    most: int,
+    neighbours: numpy.typing.NDArray[numpy.uint32],
+    threads: int,
+    isa: str = "",
+) -> None:
+    """
+    Writes diverse neighbours of each row, chosen from its candidates and back.
+    """
+
+def graph_connect(
+    rows: numpy.typing.NDArray[numpy.int8],
+    squares: numpy.typing.NDArray[numpy.uint32],
+    neighbours: numpy.typing.NDArray[numpy.uint32],
+    entries: numpy.typing.NDArray[numpy.uint32],
+) -> int:
+    """
+    Replaces edges until every row can be reached from the entries; returns how many.
+    """

@@ -1,0 +1,136 @@
+"""The steps that make a graph over int8 rows, run natively.
+
+Rows are int8 (n, dim) in -127..127 and ``squares`` uint32 (n,) the sums of their squares. Distances
+are squared and exact, so every step gives the same result on every instruction set and for any
+number of threads. A candidate is one uint64: the distance in the high half, the row in the low.
+`NO_CANDIDATE` marks an unused slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit import _native
+from nestbit.errors import InputError
+from nestbit.kernels import thread_count
+
+Candidates = NDArray[np.uint64]
+Numbers = NDArray[np.uint32]
+Rows = NDArray[np.int8]
+
+NO_CANDIDATE = np.uint64(2**64 - 1)
+MOST_CANDIDATES = 256
+
+__all__ = [
+    "MOST_CANDIDATES",
+    "NO_CANDIDATE",
+    "Leaves",
+    "add_leaves",
+    "choose_neighbours",
+    "connect",
+    "row_squares",
+]
+
+
+def row_squares(rows: Rows) -> Numbers:
+    """Return the squared length (n,) of int8 rows (n, dim), uint32."""
+    wide = rows.astype(np.int32)
+    squares: Numbers = np.einsum("ij,ij->i", wide, wide).astype(np.uint32)
+    return squares
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """Leaf l holds the rows ``numbers[offsets[l]:offsets[l + 1]]``, each once."""
+
+    numbers: Numbers
+    offsets: NDArray[np.int64]
+
+
+def add_leaves(
+    rows: Rows,
+    squares: Numbers,
+    members: Leaves,
+    targets: Leaves,
+    candidates: Candidates,
+    slots: slice,
+    *,
+    keep: int,
+    threads: int | None = None,
+) -> None:
+    """Merge the ``keep`` nearest targets of a leaf into the lists of its members.
+
+    A row's list is ``candidates[row, slots]``, changed in place: the nearest known, each once, in
+    order. ``members`` and ``targets`` have as many leaves. Raises `InputError` for arrays that do
+    not fit together.
+    """
+    first, last, _ = slots.indices(candidates.shape[1])
+    _native_call(
+        _native.graph_leaves,
+        rows,
+        squares,
+        members.numbers,
+        members.offsets,
+        targets.numbers,
+        targets.offsets,
+        keep,
+        candidates,
+        first,
+        last,
+        threads=threads,
+    )
+
+
+def choose_neighbours(
+    rows: Rows,
+    squares: Numbers,
+    candidates: Candidates,
+    *,
+    degree: int,
+    alpha: float,
+    most: int,
+    threads: int | None = None,
+) -> Numbers:
+    """Return ``degree`` diverse neighbours (n, degree) of each row, its own number where too few.
+
+    A candidate c of row r is hidden by a chosen, nearer p as much as d(r, c) / d(p, c), and passed
+    over from alpha on (RobustPrune; Subramanya et al., "DiskANN", 2019). Slots left over go to
+    those least hidden. The rule is applied to the ``candidates`` (n, slots) of each row, in any
+    order, then to those it chose and the nearest of the rows that chose it, ``most`` in all. The
+    candidates are overwritten. Raises `InputError` for arrays that do not fit together, or an
+    alpha below 1.
+    """
+    neighbours = np.empty((len(rows), degree), np.uint32)
+    _native_call(
+        _native.graph_neighbours,
+        rows,
+        squares,
+        candidates,
+        alpha,
+        most,
+        neighbours,
+        threads=threads,
+    )
+    return neighbours
+
+
+def connect(rows: Rows, squares: Numbers, neighbours: Numbers, entries: Numbers) -> int:
+    """Replace edges until every row can be reached from the entries; return how many.
+
+    ``neighbours`` (n, degree) are changed in place. Raises `InputError` for numbers of no row.
+    """
+    count: int = _native_call(_native.graph_connect, rows, squares, neighbours, entries)
+    return count
+
+
+def _native_call(function: Any, *arguments: Any, **options: Any) -> Any:
+    if "threads" in options:
+        options["threads"] = thread_count(options["threads"])
+    try:
+        return function(*arguments, **options)
+    except (ValueError, TypeError) as error:
+        raise InputError(str(error)) from error
