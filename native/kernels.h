@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels_walk.h"
+
 namespace nestbit {
 
 // Prepared queries are zero-padded to this many bytes, so kernels read them in whole vectors.
@@ -192,6 +194,7 @@ struct KernelTable {
     TablesFn tables;
     RotateFn rotate;
     GridFn grid;
+    const WalkKernels* walk;
     // Wrapping sum of all 64-bit little-endian words (the last one zero-padded): a plain read.
     uint64_t (*read)(const uint8_t* data, size_t size);
 
@@ -214,12 +217,15 @@ inline constexpr uint32_t unordered_bits(uint32_t bits) {
 
 // Defined by the files of native/kernels that the target architecture compiles.
 extern const KernelTable kScalar;
+extern const WalkKernels kScalarWalk;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2;
 extern const KernelTable kAvx512;
 extern const KernelTable kAmx;
+extern const WalkKernels kAvx2Walk, kAvx512Walk;
 #elif defined(__aarch64__)
 extern const KernelTable kNeon;
+extern const WalkKernels kNeonWalk;
 #endif
 
 }  // namespace nestbit

@@ -44,24 +44,11 @@ using RowRanges = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_conti
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 using nestbit::python::check_signals;
+using nestbit::python::is_half;
 using nestbit::python::new_array;
 using nestbit::python::require;
+using nestbit::python::row_block;
 using nestbit::python::table_of;
-
-template <typename Array>
-nestbit::RowBlock row_block(const Array& rows, const char* what) {
-    const size_t item = rows.itemsize();
-    const bool contiguous = rows.shape(0) == 0 || rows.shape(1) == 1 || rows.stride(1) == 1;
-    require(rows.shape(1) > 0 && contiguous, what);
-    const void* data = rows.data();
-    return {static_cast<const uint8_t*>(data), rows.stride(0) * static_cast<ptrdiff_t>(item),
-            rows.shape(0), rows.shape(1) * item};
-}
-
-bool is_half(const auto& array) {
-    constexpr auto f = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
-    return array.dtype().code == f && array.dtype().bits == 16;
-}
 
 // What a scan multiplies and adds to its sums, each checked to be one per query or one per row.
 struct Terms {
@@ -539,4 +526,5 @@ NB_MODULE(_native, m) {
           "Wrapping sum of the 64-bit words of the data: a plain read, to compare scans with.");
     nestbit::python::add_candidates(m);
     nestbit::python::add_graph_build(m);
+    nestbit::python::add_graph_walk(m);
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -39,6 +40,21 @@ inline const KernelTable& table_of(const std::string& isa) {
     }
 }
 
+template <typename Array>
+RowBlock row_block(const Array& rows, const char* what) {
+    const size_t item = rows.itemsize();
+    const bool contiguous = rows.shape(0) == 0 || rows.shape(1) == 1 || rows.stride(1) == 1;
+    require(rows.shape(1) > 0 && contiguous, what);
+    const void* data = rows.data();
+    return {static_cast<const uint8_t*>(data), rows.stride(0) * static_cast<ptrdiff_t>(item),
+            rows.shape(0), rows.shape(1) * item};
+}
+
+inline bool is_half(const auto& array) {
+    constexpr auto f = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
+    return array.dtype().code == f && array.dtype().bits == 16;
+}
+
 inline void check_signals() {
     const nb::gil_scoped_acquire held;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
@@ -49,5 +65,8 @@ void add_candidates(nb::module_& module);
 
 // Adds what builds a graph.
 void add_graph_build(nb::module_& module);
+
+// Adds what walks one.
+void add_graph_walk(nb::module_& module);
 
 }  // namespace nestbit::python

@@ -296,6 +296,7 @@ const KernelTable kAmx = {
     .tables = avx512::tables,
     .rotate = avx512::rotate,
     .grid = avx512::grid,
+    .walk = &kAvx512Walk,
     .read = avx512::read,
     .pack_from = kPackFrom,
     .packed_bytes = packed_bytes,

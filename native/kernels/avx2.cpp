@@ -207,6 +207,7 @@ const KernelTable kAvx2 = {
     .tables = avx2::tables,
     .rotate = avx2::rotate,
     .grid = avx2::grid,
+    .walk = &kAvx2Walk,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -258,6 +258,39 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
     }
 }
 
+// Missing rows repeat the last.
+void picked_cells(const uint8_t* const* rows, size_t count, size_t width, const uint8_t* tables,
+                  int32_t* out) {
+    const V nibble = _mm256_set1_epi8(15);
+    for (size_t r = 0; r < count; r += 16) {
+        V all = _mm256_setzero_si256(), odd = all;
+        for (size_t b = 0; b < width; b += kChunk) {
+            V v[16];
+            for (size_t i = 0; i < 16; ++i) {
+                const uint8_t* row = rows[r + i < count ? r + i : count - 1] + b;
+                v[i] = width - b >= kChunk ? load(row) : load_tail(row, width - b);
+            }
+            transpose(v);
+            for (size_t i = 0; i < 16; ++i) {
+                const uint8_t* here = tables + low_table(b + i);
+                const V low = _mm256_and_si256(v[i], nibble);
+                const V high = _mm256_and_si256(_mm256_srli_epi16(v[i], 4), nibble);
+                const V x = _mm256_shuffle_epi8(two_tables(here), low);
+                const V y = _mm256_shuffle_epi8(two_tables(here + 64), high);
+                all = _mm256_add_epi16(all, _mm256_add_epi16(x, y));
+                odd = _mm256_add_epi16(
+                    odd, _mm256_add_epi16(_mm256_srli_epi16(x, 8), _mm256_srli_epi16(y, 8)));
+            }
+            const size_t chunk = b / kChunk;
+            if ((chunk + 1) % kChunksAtOnce && b + kChunk < width) continue;
+            const V even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8));
+            put(_mm256_unpacklo_epi16(even, odd), chunk >= kChunksAtOnce, out + r);
+            put(_mm256_unpackhi_epi16(even, odd), chunk >= kChunksAtOnce, out + r + 8);
+            all = odd = _mm256_setzero_si256();
+        }
+    }
+}
+
 void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
           size_t ld) {
     for (size_t r = 0; r < rows.count; r += 64) {

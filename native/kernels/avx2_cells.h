@@ -9,6 +9,8 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
            size_t ld);
 void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
           size_t ld);
+void picked_cells(const uint8_t* const* rows, size_t count, size_t width, const uint8_t* tables,
+                  int32_t* sums);
 void rescore_cells(const Candidates& rows, const float* weights, float* out);
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
 void tables(const TableBooks& books, const float* query, const TablesOut& out);

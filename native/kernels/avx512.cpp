@@ -127,6 +127,7 @@ const KernelTable kAvx512 = {
     .tables = avx512::tables,
     .rotate = avx512::rotate,
     .grid = avx512::grid,
+    .walk = &kAvx512Walk,
     .read = avx512::read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

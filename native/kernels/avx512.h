@@ -32,6 +32,8 @@ void bytes_many(const RowBlock& rows, const QueryTile& queries, bool is_signed, 
 void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
            size_t ld);
 void rescore_cells(const Candidates& rows, const float* weights, float* out);
+void picked_cells(const uint8_t* const* rows, size_t count, size_t width, const uint8_t* tables,
+                  int32_t* sums);
 
 // avx512_encode.cpp
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);

@@ -259,6 +259,20 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
     }
 }
 
+// Missing rows repeat the last one.
+void picked_cells(const uint8_t* const* rows, size_t count, size_t width, const uint8_t* tables,
+                  int32_t* sums) {
+    struct {
+        void group() const {}
+        void wait_for(V&) const {}
+    } nothing;
+    for (size_t r = 0; r < count; r += kRows) {
+        Pointers group;
+        for (size_t i = 0; i < kRows; ++i) group.p[i] = rows[r + i < count ? r + i : count - 1];
+        score_16<1>(group, width, tables, 0, nothing, sums + r, 0);
+    }
+}
+
 void rescore_cells(const Candidates& rows, const float* weights, float* out) {
     const auto row = [&](size_t c) {
         return rows.data + rows.ids[c < rows.count ? c : rows.count - 1] * rows.stride;

@@ -247,6 +247,7 @@ const KernelTable kNeon = {
     .tables = neon::tables,
     .rotate = neon::rotate,
     .grid = neon::grid,
+    .walk = &kNeonWalk,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

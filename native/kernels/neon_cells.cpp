@@ -175,6 +175,34 @@ void cells(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int
     }
 }
 
+// Missing rows repeat the last.
+void picked_cells(const uint8_t* const* rows, size_t count, size_t width, const uint8_t* tables,
+                  int32_t* out) {
+    for (size_t r = 0; r < count; r += 16) {
+        uint16x8_t low = vdupq_n_u16(0), high = low;
+        for (size_t b = 0; b < width; b += kChunk) {
+            V v[16];
+            for (size_t i = 0; i < 16; ++i) {
+                const uint8_t* row = rows[r + i < count ? r + i : count - 1] + b;
+                v[i] = width - b >= kChunk ? vld1q_u8(row) : load_tail(row, width - b);
+            }
+            transpose(v);
+            for (size_t i = 0; i < 16; ++i) {
+                const V x = vqtbl1q_u8(vld1q_u8(tables + low_table(b + i)),
+                                       vandq_u8(v[i], vdupq_n_u8(15)));
+                const V y = vqtbl1q_u8(vld1q_u8(tables + high_table(b + i)), vshrq_n_u8(v[i], 4));
+                low = vaddw_u8(vaddw_u8(low, vget_low_u8(x)), vget_low_u8(y));
+                high = vaddw_high_u8(vaddw_high_u8(high, x), y);
+            }
+            const size_t chunk = b / kChunk;
+            if ((chunk + 1) % kChunksAtOnce && b + kChunk < width) continue;
+            put(low, chunk >= kChunksAtOnce, out + r);
+            put(high, chunk >= kChunksAtOnce, out + r + 8);
+            low = high = vdupq_n_u16(0);
+        }
+    }
+}
+
 void wide(const RowBlock& rows, const QueryTile& queries, uint8_t* scratch, int32_t* out,
           size_t ld) {
     for (size_t r = 0; r < rows.count; r += 64) {

@@ -171,6 +171,7 @@ const KernelTable kScalar = {
     .tables = tables_scalar,
     .rotate = rotate_scalar,
     .grid = grid_scalar,
+    .walk = &kScalarWalk,
     .read = read,
     .pack_from = SIZE_MAX,
     .packed_bytes = nullptr,

@@ -251,3 +251,57 @@ def graph_connect(
     """
     Replaces edges until every row can be reached from the entries; returns how many.
     """
+
+class Graph:
+    """A graph of rows, of views on arrays that were checked."""
+
+    def walk(
+        self,
+        tables: numpy.typing.NDArray[numpy.uint8],
+        scales: numpy.typing.NDArray[numpy.float32],
+        bases: numpy.typing.NDArray[numpy.float32],
+        k: int,
+        beam: int,
+        room: int,
+        starts: int,
+        threads: int,
+        weights: numpy.typing.NDArray[numpy.int16] | None = None,
+        fine_scales: numpy.typing.NDArray[numpy.float32] | None = None,
+        mask: numpy.typing.NDArray[numpy.uint8] | None = None,
+        isa: str = "",
+    ) -> tuple[
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.float32],
+        numpy.typing.NDArray[numpy.int64],
+    ]:
+        """The k best rows a walk finds, and counts of rows scored and expanded."""
+
+def graph_of_records(
+    wide: bool,
+    records: numpy.typing.NDArray[numpy.uint8],
+    degree: int,
+    scaled: bool,
+    biased: bool,
+    entries: numpy.typing.NDArray[numpy.uint32],
+    entry_codes: numpy.typing.NDArray[numpy.uint8],
+    entry_scale: numpy.typing.NDArray[Any] | None,
+    entry_bias: numpy.typing.NDArray[numpy.float32] | None,
+    fine: numpy.typing.NDArray[Any] | None,
+    fine_bias: numpy.typing.NDArray[numpy.float32] | None,
+) -> Graph:
+    """A graph whose rows have records of their neighbours and their codes."""
+
+def graph_of_codes(
+    wide: bool,
+    neighbours: numpy.typing.NDArray[numpy.uint32],
+    codes: numpy.typing.NDArray[numpy.uint8],
+    scale: numpy.typing.NDArray[Any] | None,
+    bias: numpy.typing.NDArray[numpy.float32] | None,
+    entries: numpy.typing.NDArray[numpy.uint32],
+    entry_codes: numpy.typing.NDArray[numpy.uint8],
+    entry_scale: numpy.typing.NDArray[Any] | None,
+    entry_bias: numpy.typing.NDArray[numpy.float32] | None,
+    fine: numpy.typing.NDArray[Any] | None,
+    fine_bias: numpy.typing.NDArray[numpy.float32] | None,
+) -> Graph:
+    """A graph of rows' neighbours and every row's code."""

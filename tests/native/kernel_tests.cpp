@@ -15,6 +15,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dispatch.h"
@@ -53,7 +54,10 @@ public:
         }
         if (mprotect(map_ + mapped_ - page, page, PROT_NONE) != 0) throw std::bad_alloc();
     }
-    ~Block() { munmap(map_, mapped_); }
+    ~Block() {
+        if (map_) munmap(map_, mapped_);
+    }
+    Block(Block&& other) noexcept : map_(std::exchange(other.map_, nullptr)), data_(other.data_), mapped_(other.mapped_) {}
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
     uint8_t* get() const { return data_; }
@@ -564,6 +568,51 @@ void test_read(const KernelTable& table, size_t size) {
     check(table.read(block.get(), size) == sum, std::string(table.name) + " read " + std::to_string(size));
 }
 
+// The sums of rows in lanes and of rows anywhere, and dots with weights of 16 bits.
+void test_walk(const KernelTable& table, Op op, size_t n, size_t width) {
+    const bool wide = op == Op::wide;
+    const std::string what = std::string(table.name) + " walk of " + std::to_string(n) + " x " +
+                             std::to_string(width) + (wide ? " wide" : "");
+    const size_t values = width * (wide ? 256 : 32), groups = round_up(n, kLanes) / kLanes;
+    const Block raw(values);
+    const PreparedQueries prepared(table, op, width,
+                                   {raw.get(), static_cast<ptrdiff_t>(values), 1, values});
+    std::vector<Block> rows;
+    std::vector<const uint8_t*> pointers;
+    for (size_t r = 0; r < n; ++r) pointers.push_back(rows.emplace_back(width).get());
+    Block lanes(groups * kLanes * width);
+    std::memset(lanes.get(), 0, groups * kLanes * width);
+    for (size_t r = 0; r < n; ++r) {
+        for (size_t j = 0; j < width; ++j) {
+            lanes.get()[(r / kLanes * width + j) * kLanes + r % kLanes] = pointers[r][j];
+        }
+    }
+    std::vector<int32_t> sums(groups * kLanes, -1), picked(groups * kLanes, -1);
+    table.walk->lanes[wide](lanes.get(), groups, width, prepared.all().data, sums.data());
+    for (size_t r = 0; r < n; r += kPicked) {
+        table.walk->picked[wide](pointers.data() + r, std::min(kPicked, n - r), width,
+                                 prepared.all().data, picked.data() + r);
+    }
+    for (size_t r = 0; r < n; ++r) {
+        const int32_t sum = naive_score(op, pointers[r], raw.get(), wide ? width : 2 * width);
+        check(sums[r] == sum, what + " in lanes");
+        check(picked[r] == sum, what + " picked");
+    }
+    const int32_t most = std::min<int32_t>(INT16_MAX, kMaxProduct / static_cast<int32_t>(width));
+    std::uniform_int_distribution<int> weight(-most, most);
+    std::vector<int16_t> weights(round_up(width, kPad));
+    for (size_t j = 0; j < width; ++j) weights[j] = static_cast<int16_t>(weight(random_engine));
+    for (const uint8_t* row : pointers) {
+        int32_t as_signed = 0, as_unsigned = 0;
+        for (size_t j = 0; j < width; ++j) {
+            as_signed += static_cast<int8_t>(row[j]) * weights[j];
+            as_unsigned += row[j] * weights[j];
+        }
+        check(table.walk->dot[0](row, weights.data(), width) == as_signed, what + " int8");
+        check(table.walk->dot[1](row, weights.data(), width) == as_unsigned, what + " uint8");
+    }
+}
+
 void test_table(const KernelTable& table) {
     const size_t dims[] = {1, 2, 5, 7, 8, 13, 40, 63, 64, 65, 100, 127, 128, 384, 512, 1000, 1024, 1025};
     const size_t counts[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130};
@@ -614,6 +663,13 @@ void test_table(const KernelTable& table) {
             test_encode(table, 256, n, 1 + i % 3, r, 1 + i % 2, i % 3);
             test_tables(table, 16, 1 + n % 9, 1 + i % 7, r, 1 + i % 2, i % 3);
             test_tables(table, 256, 1 + n % 5, 1 + i % 3, r, 1 + i % 2, i % 3);
+        }
+    }
+    for (const size_t n : {1, 2, 15, 16, 17, 32, 33, 64, 65, 130}) {
+        for (const size_t width : {1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 64, 100, 128, 129, 255,
+                                   256, 257, 300, 513, 700}) {
+            test_walk(table, Op::cells, n, width);
+            test_walk(table, Op::wide, n, width);
         }
     }
     for (size_t size = 0; size < 600; size += 1 + size / 9) test_read(table, size);

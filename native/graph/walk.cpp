@@ -1,0 +1,288 @@
+#include "walk.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <functional>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../buffer.h"
+#include "../kernels/target.h"
+#include "../parallel.h"
+#include "../queries.h"
+#include "../topk.h"
+#include "beam.h"
+#include "row_set.h"
+
+namespace nestbit::walking {
+namespace {
+
+// Rows a walk meets for each of its beam, more or less: those good enough, or all neighbours.
+constexpr size_t kMetGood = 4, kMetAll = 24;
+constexpr size_t kQueue = std::bit_ceil(kAhead + kMetAhead);
+
+// GCC takes a function that does nothing but fetch for one without effect, and drops its calls
+// where it does not inline them.
+NESTBIT_INLINE inline void fetch(const void* data, size_t bytes) {
+    const auto* p = static_cast<const char*>(data);
+    for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b);
+    __builtin_prefetch(p + bytes - 1);
+}
+
+// select() takes what is better than a threshold: with this one also those that equal `score`.
+inline float just_below(float score) {
+    return std::bit_cast<float>(unordered_bits(ordered(score) - 1));
+}
+
+// The neighbours of a row that were not met before.
+struct News {
+    std::vector<uint32_t> rows;
+    std::vector<const uint8_t*> codes;
+    size_t count = 0;
+};
+
+// What one thread needs for the queries it takes in turn.
+class Walker {
+public:
+    Walker(const KernelTable& table, const WalkRequest& request)
+        : table_(table), request_(request), graph_(*request.graph), wide_(graph_.op == Op::wide),
+          fine_(graph_.fine.data != nullptr),
+          beam_(request.beam, request.room, std::max(graph_.degree, graph_.entry_count)),
+          best_(request.k, request.k, 1), met_((graph_.records ? kMetGood : kMetAll) * request.beam) {
+        const size_t rows = round_up(std::max(graph_.degree, graph_.entry_count), kRowGroup);
+        sums_ = make_buffer<int32_t>(rows);
+        keys_.resize(rows);
+        if (fine_) {
+            padded_ = round_up(graph_.fine.width, kPad);
+            weights_ = make_buffer<int16_t>(padded_);
+        }
+        if (graph_.records) return;
+        if (graph_.factors.scale_half) scale_half_.resize(graph_.degree);
+        if (graph_.factors.scale) scale_.resize(graph_.degree);
+        if (graph_.factors.bias) bias_.resize(graph_.degree);
+        for (News& news : news_) {
+            news.rows.resize(graph_.degree);
+            news.codes.resize(graph_.degree);
+        }
+    }
+
+    void query(size_t q, int64_t* ids, float* scores, int64_t* counts) {
+        const size_t values = graph_.width * (wide_ ? 256 : 32);
+        const PreparedQueries prepared(
+            table_, graph_.op, graph_.width,
+            {request_.tables + q * values, static_cast<ptrdiff_t>(values), 1, values});
+        tables_ = prepared.all().data;
+        // The base must not be -0.
+        terms_ = {request_.scales[q], request_.bases[q] + 0.0f, nullptr, nullptr, nullptr};
+        if (fine_) {
+            const size_t dim = graph_.fine.width;
+            std::copy_n(request_.weights + q * dim, dim, weights_.get());
+            std::fill(weights_.get() + dim, weights_.get() + padded_, int16_t{0});
+            fine_scale_ = request_.fine_scales[q];
+        }
+        beam_.clear();
+        best_.clear();
+        met_.clear();
+        scored_ = expanded_ = 0;
+        start();
+        graph_.records ? follow<true>() : follow<false>();
+        emit(ids + q * request_.k, scores + q * request_.k);
+        counts[2 * q] = static_cast<int64_t>(scored_);
+        counts[2 * q + 1] = static_cast<int64_t>(expanded_);
+    }
+
+private:
+    void start() {
+        const size_t count = graph_.entry_count;
+        table_.walk->lanes[wide_](graph_.entry_codes, round_up(count, kLanes) / kLanes, graph_.width,
+                                  tables_, sums_.get());
+        const Factors& f = graph_.entry_factors;
+        const Scoring scoring{terms_.scale, terms_.base, f.scale, f.scale_half, f.bias};
+        const size_t found = table_.select(sums_.get(), count, scoring,
+                                           std::numeric_limits<float>::quiet_NaN(), 0, keys_.data());
+        scored_ += found;
+        const size_t starts = std::min(request_.starts, found);
+        const auto first = keys_.begin();
+        std::partial_sort(first, first + static_cast<ptrdiff_t>(starts),
+                          first + static_cast<ptrdiff_t>(found), std::greater<>());
+        met_.make_room(starts);
+        for (size_t i = 0; i < starts; ++i) met_.add(graph_.entries[nestbit::row_of(keys_[i])]);
+        hold(graph_.entries, starts, false);
+    }
+
+    // Rows are chosen and fetched, in a graph of codes their neighbours met, and then scored, each
+    // step some rows ahead of the next.
+    template <bool records>
+    void follow() {
+        constexpr size_t met_ahead = records ? 1 : kMetAhead;
+        size_t chosen = 0, met = 0, done = 0;
+        for (;;) {
+            for (size_t at; chosen - met < kAhead && (at = beam_.next()) != Beam::kNone;) {
+                const uint32_t row = beam_.expand(at);
+                fetch_row<records>(row);
+                queue_[chosen++ % kQueue] = row;
+            }
+            if (done == chosen) break;
+            if (met < chosen) {
+                if constexpr (!records) meet(queue_[met % kQueue], news_[met % kQueue]);
+                if (++met - done < met_ahead) continue;
+            }
+            const size_t slot = done++ % kQueue;
+            if constexpr (records) {
+                score_record(queue_[slot]);
+            } else {
+                score_news(news_[slot]);
+            }
+            ++expanded_;
+            if (fine_ && request_.mask.has(queue_[slot])) score_finely(queue_[slot]);
+        }
+    }
+
+    template <bool records>
+    NESTBIT_INLINE void fetch_row(uint32_t row) const {
+        if constexpr (records) {
+            fetch(graph_.records + row * graph_.record_stride, graph_.record.bytes());
+        } else {
+            fetch(graph_.neighbours + row * graph_.degree, 4 * graph_.degree);
+        }
+        if (fine_) fetch(graph_.fine.data + row * graph_.fine.stride, graph_.fine.width);
+    }
+
+    void score_record(uint32_t row) {
+        const Record& layout = graph_.record;
+        const uint8_t* record = graph_.records + row * graph_.record_stride;
+        table_.walk->lanes[wide_](record + layout.codes(), layout.degree / kLanes, layout.width, tables_,
+                                  sums_.get());
+        const void *numbers = record, *scales = record + layout.scales(), *biases = record + layout.biases();
+        Scoring scoring = terms_;
+        if (layout.scaled) scoring.row_scale_half = static_cast<const uint16_t*>(scales);
+        if (layout.biased) scoring.row_bias = static_cast<const float*>(biases);
+        hold_best(static_cast<const uint32_t*>(numbers), layout.degree, scoring, true);
+    }
+
+    void meet(uint32_t row, News& news) {
+        const uint32_t* all = graph_.neighbours + row * graph_.degree;
+        met_.make_room(graph_.degree);
+        news.count = 0;
+        for (size_t i = 0; i < graph_.degree && all[i] != row; ++i) {
+            if (all[i] >= graph_.n) refuse(all[i]);
+            news.rows[news.count] = all[i];
+            news.count += met_.add(all[i]);
+        }
+        for (size_t i = 0; i < news.count; ++i) {
+            news.codes[i] = graph_.codes.data + news.rows[i] * graph_.codes.stride;
+            fetch(news.codes[i], graph_.width);
+        }
+    }
+
+    void score_news(const News& news) {
+        const Factors& f = graph_.factors;
+        Scoring scoring = terms_;
+        const auto gather = [&](const auto* from, auto& to) {
+            for (size_t i = 0; i < news.count; ++i) to[i] = from[news.rows[i]];
+            return to.data();
+        };
+        if (f.scale_half) scoring.row_scale_half = gather(f.scale_half, scale_half_);
+        if (f.scale) scoring.row_scale = gather(f.scale, scale_);
+        if (f.bias) scoring.row_bias = gather(f.bias, bias_);
+        for (size_t i = 0; i < news.count; i += kPicked) {
+            table_.walk->picked[wide_](news.codes.data() + i, std::min(kPicked, news.count - i),
+                                       graph_.width, tables_, sums_.get() + i);
+        }
+        hold_best(news.rows.data(), news.count, scoring, false);
+    }
+
+    // Of `count` scored rows those that are good enough.
+    void hold_best(const uint32_t* rows, size_t count, const Scoring& scoring, bool may_be_met) {
+        const float threshold = beam_.full() ? just_below(score_of(beam_.worst()))
+                                             : std::numeric_limits<float>::quiet_NaN();
+        scored_ += count;
+        hold(rows, table_.select(sums_.get(), count, scoring, threshold, 0, keys_.data()), may_be_met);
+    }
+
+    // The first `found` of keys_, in which rows are their places in `rows`. Of those that may have been
+    // met most were: the beam, which would know, takes longer to tell.
+    void hold(const uint32_t* rows, size_t found, bool may_be_met) {
+        size_t count = 0;
+        if (may_be_met) met_.make_room(found);
+        for (size_t i = 0; i < found; ++i) {
+            const uint32_t row = rows[nestbit::row_of(keys_[i])];
+            if (row >= graph_.n) refuse(row);
+            keys_[count] = key_of(static_cast<uint32_t>(keys_[i] >> 32), row);
+            count += !may_be_met || met_.add(row);
+        }
+        beam_.insert(keys_.data(), count,
+                     [&](uint64_t key) { return request_.mask.has(row_of(key)); });
+    }
+
+    void score_finely(uint32_t row) {
+        const uint8_t* code = graph_.fine.data + row * graph_.fine.stride;
+        const int32_t dot =
+            table_.walk->dot[graph_.fine_signed ? 0 : 1](code, weights_.get(), graph_.fine.width);
+        float score = fine_scale_ * static_cast<float>(dot);
+        if (graph_.fine_bias) score += graph_.fine_bias[row];
+        uint64_t key = key_of(ordered(score), row);
+        if (best_.full() && key < best_.worst()) return;
+        best_.insert(&key, 1, [](uint64_t) { return true; });
+    }
+
+    void emit(int64_t* ids, float* scores) const {
+        const Beam& from = fine_ ? best_ : beam_;
+        size_t count = 0;
+        for (size_t i = 0; i < from.size() && count < request_.k; ++i) {
+            const uint32_t row = row_of(from[i]);
+            if (!request_.mask.has(row)) continue;
+            ids[count] = row;
+            scores[count++] = score_of(from[i]);
+        }
+        std::fill(ids + count, ids + request_.k, int64_t{-1});
+        std::fill(scores + count, scores + request_.k, -std::numeric_limits<float>::infinity());
+    }
+
+    [[noreturn]] void refuse(uint32_t row) const {
+        throw std::out_of_range("the graph of " + std::to_string(graph_.n) +
+                                " rows has a neighbour " + std::to_string(row));
+    }
+
+    const KernelTable& table_;
+    const WalkRequest& request_;
+    const Graph& graph_;
+    const bool wide_, fine_;
+    Beam beam_, best_;
+    RowSet met_;
+    Buffer<int32_t> sums_;
+    std::vector<uint64_t> keys_;
+    size_t padded_ = 0;
+    Buffer<int16_t> weights_;
+    std::vector<uint16_t> scale_half_;
+    std::vector<float> scale_, bias_;
+    std::array<uint32_t, kQueue> queue_{};
+    std::array<News, kQueue> news_;
+    // Of the query.
+    const uint8_t* tables_ = nullptr;
+    Scoring terms_{};
+    float fine_scale_ = 0;
+    size_t scored_ = 0, expanded_ = 0;
+};
+
+}  // namespace
+
+void walk(const KernelTable& table, const WalkRequest& request, int64_t* ids, float* scores,
+          int64_t* counts) {
+    if (request.m == 0) return;
+    // A few tasks a thread: queries take unequal time, and a task has its own buffers.
+    constexpr size_t kTasksPerThread = 4;
+    const size_t threads = std::min(request.threads, request.m);
+    const size_t tasks = threads == 1 ? 1 : kTasksPerThread * threads;
+    const size_t step = (request.m + tasks - 1) / tasks;
+    parallel_for((request.m + step - 1) / step, threads, [&](size_t task) {
+        Walker walker(table, request);
+        const size_t last = std::min(request.m, (task + 1) * step);
+        for (size_t q = task * step; q < last; ++q) walker.query(q, ids, scores, counts);
+    });
+}
+
+}  // namespace nestbit::walking

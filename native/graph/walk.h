@@ -1,0 +1,85 @@
+// The search of a graph whose nodes are rows, by their codes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../allowed.h"
+#include "../kernels.h"
+
+namespace nestbit::walking {
+
+inline constexpr uint32_t kMaxRows = uint32_t{1} << 31;
+
+// Rows are chosen, and what they need is fetched, so many rows before they are expanded; the
+// choice is then a little early, which costs less than to wait for memory.
+inline constexpr size_t kAhead = 2;
+// In a graph of codes, the neighbours' numbers are read so many rows before their codes are scored.
+inline constexpr size_t kMetAhead = 2;
+
+// What a row's sum of table values is multiplied with and what is added: null for 1 and 0.
+struct Factors {
+    const uint16_t* scale_half;  // at most one of these two
+    const float* scale;
+    const float* bias;
+};
+
+// A record of a row's neighbours has, in this order: their numbers, uint32; their scales, float16,
+// and biases, float32, where rows have them; their codes in lanes. `degree` is in whole lanes.
+struct Record {
+    size_t degree, width;
+    bool scaled, biased;
+
+    size_t scales() const { return 4 * degree; }
+    size_t biases() const { return scales() + (scaled ? 2 * degree : 0); }
+    size_t codes() const { return biases() + (biased ? 4 * degree : 0); }
+    size_t bytes() const { return codes() + degree * width; }
+};
+
+// Neighbours are best first; unused slots hold the row's own number.
+struct Graph {
+    size_t n, degree;
+    Op op;         // cells or wide
+    size_t width;  // bytes of a code
+    // Either records of all rows, `record_stride` apart and aligned to four bytes,
+    const uint8_t* records;
+    ptrdiff_t record_stride;
+    Record record;
+    // or their neighbours (n, degree), and every row's code and factors.
+    const uint32_t* neighbours;
+    RowBlock codes;
+    Factors factors;
+    // Rows to start from, with copies of their factors, and of their codes in lanes.
+    const uint32_t* entries;
+    size_t entry_count;
+    const uint8_t* entry_codes;
+    Factors entry_factors;
+    // A finer level of int8 or uint8 values, or null: score = scale_q * dot + bias_r.
+    RowBlock fine;
+    bool fine_signed;
+    const float* fine_bias;
+};
+
+struct WalkRequest {
+    const Graph* graph;
+    size_t m, k, beam, room, starts;  // k <= beam <= room
+    const uint8_t* tables;            // (m, table values), as the scan of cells takes them
+    const float *scales, *bases;      // (m,)
+    const int16_t* weights;           // (m, fine width), bounded as RowDotFn tells
+    const float* fine_scales;         // (m,)
+    Bitmap mask{nullptr};             // rows that may be found
+    size_t threads;
+};
+
+// From the best `starts` entries always on to the best row met that has not been expanded, until
+// all of the `beam` best have been. Rows that may not be found are walked through like others, but
+// do not count among the `beam` as long as no more than `room` rows are held. The k best by the
+// finer level of all rows expanded are found, without it those of the beam.
+//
+// ids and scores (m, k), best first, the rest -1 and -infinity; counts (m, 2): rows scored by their
+// codes, repeats included, and rows expanded. Throws std::out_of_range for a neighbour that is no
+// row.
+void walk(const KernelTable& table, const WalkRequest& request, int64_t* ids, float* scores,
+          int64_t* counts);
+
+}  // namespace nestbit::walking

@@ -1,0 +1,34 @@
+// What the walk over a graph asks of an instruction set besides the kernels of the scans.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace nestbit {
+
+// Rows of a block lie side by side in lanes: byte 0 of each of so many rows, then byte 1, and so on.
+inline constexpr size_t kLanes = 16;
+
+// sums[r] = what the tables of a query, placed as QueryTile tells, hold at the cells of row r.
+
+// `groups` * kLanes rows of `width` bytes, as [group][byte][lane].
+using LanesFn = void (*)(const uint8_t* codes, size_t groups, size_t width, const uint8_t* tables,
+                         int32_t* sums);
+
+// Rows anywhere, at most kPicked; writes any of sums up to round_up(count, kLanes).
+inline constexpr size_t kPicked = 64;
+using PickedFn = void (*)(const uint8_t* const* rows, size_t count, size_t width,
+                          const uint8_t* tables, int32_t* sums);
+
+// sum_d weights[d] * row[d] of int8 or uint8 values. The caller bounds the weights by
+// kMaxProduct / dim, so that no sum overflows; they are zero-padded to kPad values.
+inline constexpr int32_t kMaxProduct = INT32_MAX / 256;
+using RowDotFn = int32_t (*)(const uint8_t* row, const int16_t* weights, size_t dim);
+
+struct WalkKernels {
+    LanesFn lanes[2];    // cells of four bits, of eight
+    PickedFn picked[2];  // the same
+    RowDotFn dot[2];     // int8, uint8
+};
+
+}  // namespace nestbit

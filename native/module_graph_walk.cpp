@@ -1,0 +1,219 @@
+// Graphs as Python meets them: arrays that are checked once and then walked many times.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <optional>
+
+#include "graph/walk.h"
+#include "module.h"
+
+namespace {
+
+using namespace nestbit;
+using namespace nestbit::python;
+
+using ByteRows = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<2>, nb::device::cpu>;
+using AnyRows = nb::ndarray<nb::numpy, nb::ro, nb::ndim<2>, nb::device::cpu>;
+using Numbers = nb::ndarray<nb::numpy, const uint32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Neighbours = nb::ndarray<nb::numpy, const uint32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using AnyFactors = nb::ndarray<nb::numpy, nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<nb::numpy, const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Tables = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Weights = nb::ndarray<nb::numpy, const int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <typename T>
+using Maybe = std::optional<T>;
+
+// Holds on to the arrays that its spans point into.
+class Graph {
+public:
+    Graph(bool wide, const Numbers& entries, const ByteRows& entry_codes,
+          const Maybe<AnyFactors>& entry_scale, const Maybe<Floats>& entry_bias,
+          const Maybe<AnyRows>& fine, const Maybe<Floats>& fine_bias)
+        : entries_(entries), entry_codes_(entry_codes), entry_scale_(entry_scale),
+          entry_bias_(entry_bias), fine_(fine), fine_bias_(fine_bias) {
+        const RowBlock lanes = row_block(entry_codes_, "entry codes must be contiguous");
+        graph_.op = wide ? Op::wide : Op::cells;
+        graph_.width = lanes.width / kLanes;
+        graph_.entry_count = entries_.shape(0);
+        graph_.entries = entries_.data();
+        graph_.entry_codes = lanes.data;
+        graph_.entry_factors = factors(entry_scale_, entry_bias_, graph_.entry_count);
+        require(graph_.entry_count >= 1 && lanes.width % kLanes == 0 &&
+                    lanes.stride == static_cast<ptrdiff_t>(lanes.width) &&
+                    lanes.count * kLanes == round_up(graph_.entry_count, kLanes),
+                "entry codes must be the entries' in lanes");
+        require(values_of(graph_.op, graph_.width) <= kMaxDim, "at most 65536 cells");
+        if (!fine_) return;
+        graph_.fine = row_block(*fine_, "fine rows must be contiguous along the last axis");
+        graph_.fine_signed = fine_->dtype() == nb::dtype<int8_t>();
+        require(graph_.fine_signed || fine_->dtype() == nb::dtype<uint8_t>(),
+                "fine rows must be int8 or uint8");
+        require(graph_.fine.width <= kMaxDim, "at most 65536 dimensions");
+    }
+
+    void set_records(const ByteRows& records, size_t degree, bool scaled, bool biased) {
+        records_ = records;
+        const RowBlock block = row_block(*records_, "records must be contiguous along the last axis");
+        graph_.record = {degree, graph_.width, scaled, biased};
+        require(degree >= 1 && degree % kLanes == 0, "a degree in whole lanes");
+        require(block.width >= graph_.record.bytes(), "records must have room for their fields");
+        const auto address = reinterpret_cast<uintptr_t>(block.data);
+        require(address % 4 == 0 && block.stride % 4 == 0, "records must be aligned to four bytes");
+        graph_.records = block.data;
+        graph_.record_stride = block.stride;
+        graph_.degree = degree;
+        set_size(block.count);
+    }
+
+    void set_codes(const Neighbours& neighbours, const ByteRows& codes, const Maybe<AnyFactors>& scale,
+                   const Maybe<Floats>& bias) {
+        neighbours_ = neighbours;
+        codes_ = codes;
+        scale_ = scale;
+        bias_ = bias;
+        graph_.neighbours = neighbours_->data();
+        graph_.degree = neighbours_->shape(1);
+        graph_.codes = row_block(*codes_, "codes must be contiguous along the last axis");
+        require(graph_.degree >= 1, "a degree of 1 at least");
+        require(graph_.codes.count == neighbours_->shape(0) && graph_.codes.width == graph_.width,
+                "one code per row, as wide as those of the entries");
+        graph_.factors = factors(scale_, bias_, graph_.codes.count);
+        set_size(graph_.codes.count);
+    }
+
+    nb::tuple walk(const Tables& tables, const Floats& scales, const Floats& bases, size_t k, size_t beam,
+                   size_t room, size_t starts, size_t threads, const Maybe<Weights>& weights,
+                   const Maybe<Floats>& fine_scales, const Maybe<Bytes>& mask,
+                   const std::string& isa) const {
+        const size_t m = tables.shape(0), size = table_size(graph_.op);
+        require(tables.shape(2) == size && tables.shape(1) * size == graph_.width * (size == 16 ? 32 : 256),
+                "tables must fit the codes");
+        require(scales.shape(0) == m && bases.shape(0) == m, "one scale and one base per query");
+        require(k >= 1 && k <= beam && beam <= room && starts >= 1, "1 <= k <= beam <= room, 1 <= starts");
+        require(threads >= 1, "threads must be at least 1");
+        require(!mask || mask->shape(0) == (graph_.n + 7) / 8, "one bit of the mask per row");
+        WalkRequest request{&graph_, m,           k,       beam,    room, starts, tables.data(), scales.data(),
+                            bases.data(), nullptr, nullptr, Bitmap(mask ? mask->data() : nullptr), threads};
+        if (fine_) {
+            const size_t dim = graph_.fine.width;
+            require(weights && fine_scales && weights->shape(0) == m && weights->shape(1) == dim &&
+                        fine_scales->shape(0) == m,
+                    "weights and a scale per query for the fine rows");
+            const int32_t most = kMaxProduct / static_cast<int32_t>(dim);
+            require(std::all_of(weights->data(), weights->data() + weights->size(),
+                                [most](int16_t w) { return -most <= w && w <= most; }),
+                    "weights must be too small for a sum to overflow");
+            request.weights = weights->data();
+            request.fine_scales = fine_scales->data();
+        } else {
+            require(!weights && !fine_scales, "weights are for a finer level");
+        }
+        const KernelTable& table = table_of(isa);
+        auto ids = new_array<int64_t>(m, k);
+        auto scores = new_array<float>(m, k);
+        auto counts = new_array<int64_t>(m, size_t{2});
+        int64_t* ids_to = ids.data();
+        float* scores_to = scores.data();
+        int64_t* counts_to = counts.data();
+        {
+            const nb::gil_scoped_release released;
+            walking::walk(table, request, ids_to, scores_to, counts_to);
+        }
+        return nb::make_tuple(std::move(ids), std::move(scores), std::move(counts));
+    }
+
+private:
+    using WalkRequest = walking::WalkRequest;
+
+    static walking::Factors factors(const Maybe<AnyFactors>& scale, const Maybe<Floats>& bias, size_t n) {
+        require(!scale || scale->shape(0) == n, "one scale per row");
+        require(!bias || bias->shape(0) == n, "one bias per row");
+        walking::Factors out{};
+        if (bias) out.bias = bias->data();
+        if (scale && is_half(*scale)) {
+            out.scale_half = static_cast<const uint16_t*>(scale->data());
+        } else if (scale) {
+            require(scale->dtype() == nb::dtype<float>(), "scales must be float16 or float32");
+            out.scale = static_cast<const float*>(scale->data());
+        }
+        return out;
+    }
+
+    void set_size(size_t n) {
+        graph_.n = n;
+        require(n >= 1 && n <= walking::kMaxRows, "between 1 and 2**31 rows");
+        require(std::all_of(entries_.data(), entries_.data() + graph_.entry_count,
+                            [n](uint32_t entry) { return entry < n; }),
+                "entries must be rows");
+        require(!fine_ || graph_.fine.count == n, "one fine row per row");
+        require(!fine_bias_ || fine_bias_->shape(0) == n, "one fine bias per row");
+        if (fine_bias_) graph_.fine_bias = fine_bias_->data();
+    }
+
+    Numbers entries_;
+    ByteRows entry_codes_;
+    Maybe<AnyFactors> entry_scale_;
+    Maybe<Floats> entry_bias_;
+    Maybe<AnyRows> fine_;
+    Maybe<Floats> fine_bias_;
+    Maybe<ByteRows> records_;
+    Maybe<Neighbours> neighbours_;
+    Maybe<ByteRows> codes_;
+    Maybe<AnyFactors> scale_;
+    Maybe<Floats> bias_;
+    walking::Graph graph_{};
+};
+
+#define COMMON                                                                                    \
+    const Numbers &entries, const ByteRows &entry_codes, const Maybe<AnyFactors>&entry_scale,     \
+        const Maybe<Floats>&entry_bias, const Maybe<AnyRows>&fine, const Maybe<Floats>&fine_bias
+
+Graph graph_of_records(bool wide, const ByteRows& records, size_t degree, bool scaled, bool biased, COMMON) {
+    Graph graph(wide, entries, entry_codes, entry_scale, entry_bias, fine, fine_bias);
+    graph.set_records(records, degree, scaled, biased);
+    return graph;
+}
+
+Graph graph_of_codes(bool wide, const Neighbours& neighbours, const ByteRows& codes,
+                     const Maybe<AnyFactors>& scale, const Maybe<Floats>& bias, COMMON) {
+    Graph graph(wide, entries, entry_codes, entry_scale, entry_bias, fine, fine_bias);
+    graph.set_codes(neighbours, codes, scale, bias);
+    return graph;
+}
+
+}  // namespace
+
+#define COMMON_SIGNATURE                                                                          \
+    ", entries: " ARRAY("uint32") ", entry_codes: " ARRAY("uint8") ", entry_scale: " ANY_ARRAY     \
+    " | None, entry_bias: " ARRAY("float32") " | None, fine: " ANY_ARRAY " | None, fine_bias: "    \
+    ARRAY("float32") " | None) -> Graph"
+#define COMMON_ARGUMENTS                                                                          \
+    "entries"_a.noconvert(), "entry_codes"_a.noconvert(), "entry_scale"_a.noconvert().none(),     \
+        "entry_bias"_a.noconvert().none(), "fine"_a.noconvert().none(),                           \
+        "fine_bias"_a.noconvert().none()
+
+void nestbit::python::add_graph_walk(nb::module_& m) {
+    nb::class_<Graph>(m, "Graph", "A graph of rows, of views on arrays that were checked.")
+        .def("walk", &Graph::walk, "tables"_a.noconvert(), "scales"_a.noconvert(), "bases"_a.noconvert(),
+             "k"_a, "beam"_a, "room"_a, "starts"_a, "threads"_a,
+             "weights"_a.noconvert() = nb::none(), "fine_scales"_a.noconvert() = nb::none(),
+             "mask"_a.noconvert() = nb::none(), "isa"_a = "",
+             nb::sig("def walk(self, tables: " ARRAY("uint8") ", scales: " ARRAY("float32") ", bases: "
+                     ARRAY("float32") ", k: int, beam: int, room: int, starts: int, threads: int, "
+                     "weights: " ARRAY("int16") " | None = None, fine_scales: " ARRAY("float32")
+                     " | None = None, mask: " ARRAY("uint8") " | None = None, isa: str = '') -> tuple["
+                     ARRAY("int64") ", " ARRAY("float32") ", " ARRAY("int64") "]"),
+             "The k best rows a walk finds, and counts of rows scored and expanded.");
+    m.def("graph_of_records", &graph_of_records, "wide"_a, "records"_a.noconvert(), "degree"_a,
+          "scaled"_a, "biased"_a, COMMON_ARGUMENTS,
+          nb::sig("def graph_of_records(wide: bool, records: " ARRAY("uint8")
+                  ", degree: int, scaled: bool, biased: bool" COMMON_SIGNATURE),
+          "A graph whose rows have records of their neighbours and their codes.");
+    m.def("graph_of_codes", &graph_of_codes, "wide"_a, "neighbours"_a.noconvert(),
+          "codes"_a.noconvert(), "scale"_a.noconvert().none(), "bias"_a.noconvert().none(),
+          COMMON_ARGUMENTS,
+          nb::sig("def graph_of_codes(wide: bool, neighbours: " ARRAY("uint32") ", codes: " ARRAY("uint8")
+                  ", scale: " ANY_ARRAY " | None, bias: " ARRAY("float32") " | None" COMMON_SIGNATURE),
+          "A graph of rows' neighbours and every row's code.");
+}
