@@ -46,8 +46,11 @@ def delete(ids):
     )
 
 
-def compact(partitions=0):
-    return lambda index: index.compact(partitions=partitions), lambda state: state
+def compact(partitions=0, profile=None):
+    return (
+        lambda index: index.compact(partitions=partitions, profile=profile),
+        lambda state: state,
+    )
 
 
 # With 40 rows the codec is fitted; compaction then encodes those that came before.
@@ -63,7 +66,10 @@ OPERATIONS = [
     compact(partitions=5),
     upsert({"a1": 205, "d": 207}),
     delete(["a7"]),
-    compact(partitions=4),
+    compact(partitions=4, profile="balanced"),
+    upsert({"a2": 208}),
+    compact(profile="speed"),
+    compact(profile="memory"),
 ]
 
 
@@ -76,7 +82,7 @@ def states():
 
 
 def create(path):
-    return nb.create(path, "binary + int8", fit_rows=40, fields=["value"])
+    return nb.create(path, "rabitq(1) + int8", fit_rows=40, fields=["value"])
 
 
 def verify(path, allowed):
@@ -99,7 +105,10 @@ def verify(path, allowed):
         index.check()
         assert len(index) == len(held | {"next": 0})
         files = sorted(p.name for p in (path / "segments").iterdir())
-        assert files == [s.entry.file for s in index._snapshot.segments], f"left over: {files}"
+        segments = index._snapshot.segments
+        named = [s.entry.file for s in segments]
+        named += [s.graph_entry.file for s in segments if s.graph_entry is not None]
+        assert files == sorted(named), f"left over: {files}"
     return held
 
 

@@ -113,9 +113,9 @@ def test_a_file_of_another_index_is_not_taken_for_its_own(path, rows, tmp_path, 
 
 def test_a_newer_version_is_told_from_damage(path, monkeypatch):
     connection = sqlite3.connect(catalog(path))
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(FileFormatError, match=r"catalog.sqlite has format version 2.*update"):
+    with pytest.raises(FileFormatError, match=r"catalog.sqlite has format version 3.*update"):
         nb.open(path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,7 +25,8 @@ from nestbit.cli.texts import SUFFIXES, read_texts
 from nestbit.cli.wording import print_facts, size
 from nestbit.codecs import DEFAULT_SAMPLE, METRICS, Codec
 from nestbit.errors import InputError
-from nestbit.index import Index
+from nestbit.index import Index, Stats
+from nestbit.index.profiles import check_profile
 from nestbit.io.vectors import READERS, open_vectors
 from nestbit.models import EmbeddingModel, load_model
 
@@ -46,6 +47,10 @@ _Column = Annotated[
 ]
 
 
+_PROFILE = "What to keep besides codes: memory (nothing), balanced, speed (graphs), or auto."
+_MEMORY = "Megabytes that auto may spend on a graph and coarse codes."
+
+
 def build(
     directory: _Directory,
     source: _Source,
@@ -63,6 +68,8 @@ def build(
     field: Annotated[
         list[str] | None, typer.Option(help="A metadata field that filters often use; repeatable.")
     ] = None,
+    profile: Annotated[str, typer.Option(help=_PROFILE)] = "memory",
+    memory_mb: Annotated[float | None, typer.Option(help=_MEMORY)] = None,
     sample: Annotated[int, typer.Option(help="Random rows that the codec learns from.")] = (
         DEFAULT_SAMPLE
     ),
@@ -74,7 +81,12 @@ def build(
     """
     if seed < 0:
         raise InputError(f"--seed must be at least 0, got {seed}")
-    fields = field or []
+    check_profile(profile, memory_mb)
+    options: dict[str, Any] = {
+        "fields": field or [],
+        "profile": profile,
+        "memory_mb": memory_mb,
+    }
     check_new_directory(directory)  # told before the long work, not after
     embedder = None if model is None else load_model(model)
     if model is None:
@@ -83,11 +95,9 @@ def build(
         vectors = open_vectors(source, column)
         with _progress("reading a sample", None):
             recipe.fit(vectors.sample(sample, seed), sample=sample)
-        index = nestbit.create(directory, recipe, fields=fields)
+        index = nestbit.create(directory, recipe, **options)
     else:
-        index = nestbit.create(
-            directory, codec, metric=metric, model=model, seed=seed, fields=fields
-        )
+        index = nestbit.create(directory, codec, metric=metric, model=model, seed=seed, **options)
     with index:
         _fill(index, embedder, source, column, first_id=0, upsert=False)
         with _progress("compacting", None):
@@ -132,6 +142,8 @@ def compact(
         str,
         typer.Option(help="Groups of similar rows to order the index by: a number, 0, or auto."),
     ] = "auto",
+    profile: Annotated[str | None, typer.Option(help=f"{_PROFILE} By default as it was.")] = None,
+    memory_mb: Annotated[float | None, typer.Option(help=_MEMORY)] = None,
 ) -> None:
     """Merge the segments of an index into one and drop deleted rows."""
     if partitions != "auto" and not partitions.isdecimal():
@@ -139,7 +151,11 @@ def compact(
     with nestbit.open(directory) as index:
         before = index.stats()
         with _progress("compacting", None):
-            index.compact(partitions="auto" if partitions == "auto" else int(partitions))
+            index.compact(
+                partitions="auto" if partitions == "auto" else int(partitions),
+                profile=profile,  # type: ignore[arg-type]  # told apart by the index
+                memory_mb=memory_mb,
+            )
         after = index.stats()
         print_facts(
             [
@@ -147,6 +163,7 @@ def compact(
                 ("bytes", f"{size(after.segment_bytes)}, before {size(before.segment_bytes)}"),
                 ("dropped rows", f"{before.deleted - after.deleted:,}"),
                 ("partitions", f"{after.partitions:,}"),
+                ("graph", _graph(after)),
             ]
         )  # fmt: skip
 
@@ -225,10 +242,17 @@ def _print_stats(index: Index) -> None:
         ("model", index.model or "not given"),
         ("segments", f"{stats.segments:,}, {size(stats.segment_bytes)}"),
         ("partitions", f"{stats.partitions:,}"),
+        ("graph", _graph(stats)),
         ("catalog", size(stats.catalog_bytes)),
         ("changes", f"{stats.generation:,}"),
     ]
     print_facts(facts)
+
+
+def _graph(stats: Stats) -> str:
+    if not stats.graphs:
+        return f"none (profile {stats.profile})"
+    return f"{size(stats.graph_bytes)}; {'; '.join(stats.graphs)}"
 
 
 @contextmanager

@@ -25,7 +25,9 @@ from nestbit.index.sqlite_errors import named_errors
 
 NAME = "catalog.sqlite"
 APPLICATION_ID = 0x6E657374  # "nest"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What a catalog without graphs is written as, so that older versions go on reading it.
+_PLAIN_VERSION = 1
 
 # From so many rows on, opening a few partitions beats reading everything several times over.
 DEFAULT_PARTITION_ROWS = 200_000
@@ -53,6 +55,12 @@ CREATE TABLE rows (
 CREATE UNIQUE INDEX live_ids ON rows (id) WHERE deleted IS NULL;
 CREATE INDEX dead_rows ON rows (deleted) WHERE deleted IS NOT NULL;
 """
+_GRAPHS = """
+CREATE TABLE graphs (
+    segment TEXT PRIMARY KEY, file TEXT NOT NULL, nbytes INTEGER NOT NULL,
+    header_crc32 INTEGER NOT NULL
+) WITHOUT ROWID
+"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,8 @@ class State:
 
     ``generation`` counts changes. ``horizon`` is the newest generation whose deletions have been
     dropped from the catalog: a snapshot older than it is out of date. Compaction partitions
-    segments from ``partition_rows`` rows on; None, never of its own accord.
+    segments from ``partition_rows`` rows on; None, never of its own accord. ``profile`` and
+    ``memory_mb`` decide on graphs (see `nestbit.index.profiles`).
     """
 
     generation: int
@@ -78,6 +87,9 @@ class State:
     fields: tuple[str, ...]
     # Of indexes made before there were partitions the catalog does not tell.
     partition_rows: int | None = DEFAULT_PARTITION_ROWS
+    # Nor, of those made before there were graphs, this.
+    profile: str = "memory"
+    memory_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,16 @@ class SegmentEntry:
     first_row: int
     last_row: int
     n: int
+    nbytes: int
+    header_crc32: int
+
+
+@dataclass(frozen=True)
+class GraphEntry:
+    """What the catalog knows of the graph of a segment, whose file it names."""
+
+    segment: str
+    file: str
     nbytes: int
     header_crc32: int
 
@@ -119,6 +141,20 @@ class Change:
         self.connection.execute(
             "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)", tuple(vars(entry).values())
         )
+
+    def add_graph(self, entry: GraphEntry) -> None:
+        """Make a graph that of its segment; from the first one on the format is the newer one."""
+        if not _has_graphs(self.connection):
+            self.connection.execute(_GRAPHS)
+            self.connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        values = tuple(vars(entry).values())
+        self.connection.execute("INSERT OR REPLACE INTO graphs VALUES (?, ?, ?, ?)", values)
+
+    def drop_graphs(self, segments: Sequence[str]) -> None:
+        """Forget the graphs of segments, by the names of their files."""
+        if _has_graphs(self.connection):
+            query = "DELETE FROM graphs WHERE segment = ?"
+            self.connection.executemany(query, [(name,) for name in segments])
 
     def add_codec(self, number: int, entry: CodecEntry) -> None:
         """Make a codec the one in use."""
@@ -281,7 +317,7 @@ def create_catalog(path: Path, state: State, codec: CodecEntry | None) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            connection.execute(f"PRAGMA user_version = {_PLAIN_VERSION}")
             connection.executescript(_SCHEMA)
             for i, field in enumerate(state.fields):
                 connection.execute(f"CREATE INDEX field_{i} ON rows ({field_sql(field)})")
@@ -303,10 +339,10 @@ def check_catalog(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise FileFormatError(f"{path} is a SQLite file, but not the catalog of an index")
-    if version != FORMAT_VERSION:
+    if version not in (_PLAIN_VERSION, FORMAT_VERSION):
         raise FileFormatError(
-            f"{path} has format version {version}, this nestbit reads {FORMAT_VERSION}; "
-            "update nestbit"
+            f"{path} has format version {version}, this nestbit reads {_PLAIN_VERSION} to "
+            f"{FORMAT_VERSION}; update nestbit"
         )
     row = connection.execute("SELECT value FROM state WHERE key = 'seal'").fetchone()
     if row is None or row[0] != _checksum(connection):
@@ -325,6 +361,13 @@ def read_segments(connection: sqlite3.Connection) -> list[SegmentEntry]:
     """All segments by their rows."""
     rows = connection.execute("SELECT * FROM segments ORDER BY first_row")
     return [SegmentEntry(*row) for row in rows]
+
+
+def read_graphs(connection: sqlite3.Connection) -> dict[str, GraphEntry]:
+    """The graphs by the files of their segments."""
+    if not _has_graphs(connection):
+        return {}
+    return {row[0]: GraphEntry(*row) for row in connection.execute("SELECT * FROM graphs")}
 
 
 def read_codecs(connection: sqlite3.Connection) -> dict[int, CodecEntry]:
@@ -363,4 +406,11 @@ def _checksum(connection: sqlite3.Connection) -> int:
         connection.execute("SELECT * FROM codecs ORDER BY codec").fetchall(),
         connection.execute("SELECT * FROM segments ORDER BY file").fetchall(),
     ]
+    if _has_graphs(connection):
+        tables.append(connection.execute("SELECT * FROM graphs ORDER BY segment").fetchall())
     return zlib.crc32(repr(tables).encode())
+
+
+def _has_graphs(connection: sqlite3.Connection) -> bool:
+    query = "SELECT 1 FROM sqlite_schema WHERE name = 'graphs'"
+    return connection.execute(query).fetchone() is not None

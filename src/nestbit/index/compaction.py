@@ -8,7 +8,7 @@ they are ordered by partitions, so that a search need not read them all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from nestbit._arrays import Floats
 from nestbit.codecs import Codec, Codes, LevelCodes
 from nestbit.errors import InputError
-from nestbit.index.catalog import SegmentEntry
+from nestbit.index.catalog import GraphEntry, SegmentEntry
+from nestbit.index.graph_making import Wish, make_graph
 from nestbit.index.numbering import Rows
 from nestbit.index.partitioning import Source, auto_count, make_partitions
+from nestbit.index.profiles import choose
 from nestbit.index.segment import Segment
 from nestbit.index.segment_writer import SegmentWriter
 from nestbit.index.snapshot import FLOAT_CODEC, Snapshot
@@ -29,6 +31,8 @@ from nestbit.index.snapshot import FLOAT_CODEC, Snapshot
 # from one class to the next, so that a row is rewritten once per class.
 FAN_OUT = 8
 _SMALLEST_CLASS = 1024
+# Merges of their own accord make graphs from so many rows on; smaller ones are merged again soon.
+_GRAPH_ROWS = 200_000
 # Embeddings in the float32 of waiting rows are encoded in blocks of about this many values.
 _BLOCK_VALUES = 1 << 22
 # Codes that are put into another order in memory at once.
@@ -45,6 +49,68 @@ class Merge:
     old: tuple[SegmentEntry, ...]
     new: SegmentEntry | None
     dropped: Rows
+    # Of the new segment, or of the one there is, which may also lose the graph that it has.
+    graph: GraphEntry | None = None
+    graphless: SegmentEntry | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A compaction to be done: segments to merge into so many partitions, and a graph to make.
+
+    Without segments, the graph is that of the only segment there is.
+    """
+
+    segments: tuple[Segment, ...]
+    partitions: int
+    wish: Wish
+
+    @property
+    def rows(self) -> int:
+        """Rows that are read."""
+        return sum(map(len, self.segments))
+
+
+def everything(snapshot: Snapshot, partitions: Count, queries: Floats | None) -> Job | None:
+    """The job of a whole compaction; None where the index is as it would be."""
+    count = partition_count(snapshot, snapshot.segments, partitions)
+    segments = whole(snapshot, count)
+    if count and queries is not None:
+        segments = snapshot.segments  # measured anew
+    wish = Wish(snapshot.state.profile, snapshot.state.memory_mb, queries)
+    if segments:
+        return Job(segments, count, wish)
+    for segment in snapshot.segments:  # the only one, if any
+        has = "memory" if segment.graph is None else segment.graph.profile
+        wanted, _ = choose(segment.codec, len(segment), wish.profile, wish.memory_mb)
+        if has != wanted or (queries is not None and has != "memory"):
+            return Job((), count, wish)
+    return None
+
+
+def due_job(snapshot: Snapshot) -> Job | None:
+    """The job of a merge that is due, if one is. Only large ones make a graph."""
+    segments = due(snapshot)
+    if not segments:
+        return None
+    wish = Wish("memory", None)
+    if sum(map(len, segments)) >= _GRAPH_ROWS:
+        wish = Wish(snapshot.state.profile, snapshot.state.memory_mb)
+    return Job(segments, partition_count(snapshot, segments, "auto"), wish)
+
+
+def carry_out(directory: Path, snapshot: Snapshot, job: Job) -> Merge:
+    """Merge and make the graph; the catalog is left to the caller."""
+    if not job.segments:
+        (segment,) = snapshot.segments
+        graph = make_graph(directory, segment.entry, segment.codec, job.wish)
+        gone = segment.entry if graph is None and segment.graph is not None else None
+        return Merge((), None, np.empty(0, np.int64), graph, gone)
+    done = merge(directory, snapshot, job.segments, job.partitions, job.wish.queries)
+    if done.new is None:
+        return done
+    codec = snapshot.codecs[done.new.codec]
+    return replace(done, graph=make_graph(directory, done.new, codec, job.wish))
 
 
 def whole(snapshot: Snapshot, count: int) -> tuple[Segment, ...]:

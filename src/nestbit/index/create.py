@@ -12,6 +12,7 @@ from nestbit.errors import InputError
 from nestbit.index.catalog import DEFAULT_PARTITION_ROWS, NAME, State, create_catalog, field_sql
 from nestbit.index.codec_file import codec_path, save_codec
 from nestbit.index.index import Index, Pin
+from nestbit.index.profiles import Profile, check_profile, choose
 from nestbit.index.segment import DIRECTORY
 
 
@@ -26,6 +27,8 @@ def create(
     fields: Sequence[str] = (),
     fit_rows: int | None = None,
     partition_rows: int | None = DEFAULT_PARTITION_ROWS,
+    profile: Profile = "memory",
+    memory_mb: float | None = None,
     pin: Pin = "none",
 ) -> Index:
     """Make the directory ``path`` an empty index and open it.
@@ -35,7 +38,8 @@ def create(
     ``fit_rows`` rows, by default 2,000 and at least 4 for each dimension; until then rows are kept
     as float32 and searched exactly. ``fields`` are names of metadata that get an index of their
     own for filters. Compaction partitions segments from ``partition_rows`` rows on, none if that is
-    None (see `Index.compact`). Raises `InputError` where ``path`` exists already, `SpecError` for a
+    None, and makes graphs as ``profile`` and ``memory_mb`` tell (see `Index.compact`). Raises
+    `InputError` where ``path`` exists already and for options that do not fit, `SpecError` for a
     bad spec.
     """
     options = {"dim": dim, "metric": metric, "model": model, "seed": seed}
@@ -50,6 +54,9 @@ def create(
         raise InputError(f"fit_rows must be at least 1, got {fit_rows}")
     if partition_rows is not None and partition_rows < 1:
         raise InputError(f"partition_rows must be at least 1, or None, got {partition_rows}")
+    check_profile(profile, memory_mb)
+    if codec.fitted:
+        choose(codec, 0, profile, memory_mb)
     if isinstance(fields, str):
         raise InputError(f"fields must be a list of names, got {fields!r}")
     for field in fields:
@@ -68,6 +75,8 @@ def create(
         fit_rows=fit_rows,
         fields=tuple(dict.fromkeys(fields)),
         partition_rows=partition_rows,
+        profile=profile,
+        memory_mb=memory_mb,
     )
     with atomic_directory(path) as directory:
         (directory / DIRECTORY).mkdir()

@@ -14,19 +14,19 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nestbit._arrays import Floats, as_embeddings, check_k
+from nestbit._arrays import as_embeddings, check_k
 from nestbit.codecs import Codec
 from nestbit.errors import InputError
 from nestbit.index import compaction, lookup
 from nestbit.index.catalog import NAME, Catalog
 from nestbit.index.check import check_index
-from nestbit.index.compaction import Count
+from nestbit.index.compaction import Count, Job
 from nestbit.index.lookup import StaleSnapshotError
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Probing
+from nestbit.index.profiles import Profile, check_profile, choose
 from nestbit.index.query import Query
 from nestbit.index.records import Record, Stats, as_ids
-from nestbit.index.segment import Segment
 from nestbit.index.snapshot import FLOAT_CODEC, Snapshot, load_snapshot
 from nestbit.index.writer import Writer
 from nestbit.search import Hits, Plan
@@ -161,6 +161,7 @@ class Index:
         where: Mapping[str, Any] | None = None,
         plan: Plan | None = None,
         n_probe: int | None = None,
+        beam: int | None = None,
         target_recall: float | None = None,
         documents: bool = False,
         threads: int | None = None,
@@ -172,15 +173,18 @@ class Index:
         ``where`` (see `nestbit.index.filters`). Where few rows pass, they are compared by their
         finest level instead of the ``plan``. ``documents`` adds documents and metadata.
 
-        All rows are scanned, unless ``n_probe`` tells how many partitions each query opens in a
+        A segment with a graph is walked, for ``target_recall`` 0.95 if nothing is told. Of others
+        all rows are scanned, unless ``n_probe`` tells how many partitions each query opens in a
         partitioned segment, or ``target_recall`` the share of the best rows by the finest level
-        that is to be found in the mean over queries: it decides on partitions and candidates
-        alike. Raises `InputError` for queries, filters, plans and options that do not fit.
+        that is to be found in the mean over queries: it decides on walks, partitions and
+        candidates alike. ``beam`` is the width of walks, in rows; with a ``plan`` or ``n_probe``
+        there are none. Raises `InputError` for queries, filters, plans and options that do not fit.
         """
         k = check_k(k, _MAX_ROWS)
-        probing = Probing(n_probe, target_recall)
-        if plan is not None and target_recall is not None:
-            raise InputError("a plan tells what is rescored, and so does target_recall; give one")
+        probing = Probing(n_probe, target_recall, beam)
+        if plan is not None and (target_recall is not None or beam is not None):
+            other = "beam" if target_recall is None else "target_recall"
+            raise InputError(f"a plan tells what is rescored, and so does {other}; give one")
         q = as_embeddings(queries, name="queries")
         query = Query(q, k, where, plan, probing, documents, threads, explain)
         return self._at_snapshot(lambda snapshot: query.answer(self._catalog, snapshot))
@@ -233,6 +237,8 @@ class Index:
         self,
         *,
         partitions: Count = "auto",
+        profile: Profile | None = None,
+        memory_mb: float | None = None,
         queries: ArrayLike | None = None,
         wait: bool = True,
     ) -> None:
@@ -240,25 +246,25 @@ class Index:
 
         ``partitions`` is the number of groups of similar rows that the segment is ordered by, of
         which a search may open a few; 0 for none. By default they are 4 √n, from so many rows on
-        as `create` was told, and in an index that has partitions already. How many of them to
-        open for a target recall is measured with ``queries`` (m, dim), or with rows of the index.
+        as `create` was told, and in an index that has partitions already. ``profile`` decides
+        whether it gets a graph (see `nestbit.index.profiles`); it and ``memory_mb`` are kept for
+        later compactions. How many partitions to open for a target recall, and how widely to
+        walk, is measured with ``queries`` (m, dim), or with rows of the index.
 
         Readers go on meanwhile, and so do other threads that write. Without ``wait`` the work is
         done in a thread, and its errors are raised by the next `compact` or `close`. Raises
-        `InputError` for partitions or queries that do not fit.
+        `InputError` for partitions, profiles or queries that do not fit.
         """
         asked = None if queries is None else as_embeddings(queries, name="queries", dim=self.dim)
+        if profile is not None or memory_mb is not None:
+            self._set_profile(profile, memory_mb)
         while True:
             self._finish_merging()
             with self._lock:
                 self._writing()
                 if self._merging is None:  # no other thread has begun one meanwhile
-                    snapshot = self._snapshot
-                    count = compaction.partition_count(snapshot, snapshot.segments, partitions)
-                    segments = compaction.whole(snapshot, count)
-                    if count and asked is not None:
-                        segments = snapshot.segments  # measured anew
-                    self._start_merging(segments, count, asked, inline=False)
+                    job = compaction.everything(self._snapshot, partitions, asked)
+                    self._start_merging(job, inline=False)
                     break
         if wait:
             self._finish_merging()
@@ -282,6 +288,7 @@ class Index:
         number = max(snapshot.codecs, default=FLOAT_CODEC)
         coded = [s.bytes_by_level() for s in snapshot.segments if s.entry.codec == number]
         waiting = [s for s in snapshot.segments if s.entry.codec == FLOAT_CODEC]
+        graphs = [s.graph for s in snapshot.segments if s.graph is not None]
         files = [self.path / f"{NAME}{end}" for end in ("", "-wal", "-shm")]
         return Stats(
             rows=len(self),
@@ -292,8 +299,12 @@ class Index:
             level_bytes=tuple(map(sum, zip(*coded, strict=True))),
             segment_bytes=sum(s.entry.nbytes for s in snapshot.segments),
             catalog_bytes=sum(f.stat().st_size for f in files if f.exists()),
-            pinned_bytes=sum(s.pinned_bytes for s in snapshot.segments),
+            pinned_bytes=sum(s.pinned_bytes for s in snapshot.segments)
+            + sum(graph.pinned_bytes for graph in graphs),
             partitions=sum(s.n_partitions for s in snapshot.segments),
+            profile=snapshot.state.profile,
+            graph_bytes=sum(graph.entry.nbytes for graph in graphs),
+            graphs=tuple(f"{graph.profile}: {graph.why}" for graph in graphs),
         )
 
     def check(self, progress: Callable[[int], object] = lambda n_bytes: None) -> None:
@@ -333,9 +344,18 @@ class Index:
             self._reload()
             # An error of the last merge is for `compact` or `close` to raise: the rows are added.
             if self._merging is None or (self._merging.done() and not self._merging.exception()):
-                due = compaction.due(self._snapshot)
-                count = compaction.partition_count(self._snapshot, due, "auto")
-                self._start_merging(due, count, None, inline=True)
+                self._start_merging(compaction.due_job(self._snapshot), inline=True)
+
+    def _set_profile(self, profile: Profile | None, memory_mb: float | None) -> None:
+        with self._lock:
+            writer, state = self._writing(), self._snapshot.state
+            wanted: str = profile or state.profile
+            check_profile(wanted, memory_mb)
+            if self._snapshot.codec is not None:
+                choose(self._snapshot.codec, 0, wanted, memory_mb)
+            if (wanted, memory_mb) != (state.profile, state.memory_mb):
+                writer.set_profile(wanted, memory_mb)
+                self._reload()
 
     def _records(self, snapshot: Snapshot, rows: Rows, embeddings: bool) -> list[Record]:
         records = lookup.records_of(self._catalog, snapshot, rows)
@@ -368,25 +388,18 @@ class Index:
         self._writer.check_process()
         return self._writer
 
-    def _start_merging(
-        self,
-        segments: tuple[Segment, ...],
-        partitions: int,
-        queries: Floats | None,
-        *,
-        inline: bool,
-    ) -> None:
-        if not segments:
+    def _start_merging(self, job: Job | None, *, inline: bool) -> None:
+        if job is None:
             return
-        if inline and sum(map(len, segments)) <= _MERGE_INLINE:
-            self._merge(self._snapshot, segments, partitions, queries)
+        if inline and job.rows <= _MERGE_INLINE:
+            self._merge(self._snapshot, job)
             return
         future: Future[None] = Future()
         snapshot = self._snapshot
 
         def work() -> None:
             try:
-                self._merge(snapshot, segments, partitions, queries)
+                self._merge(snapshot, job)
             except BaseException as error:
                 future.set_exception(error)
             else:
@@ -395,17 +408,13 @@ class Index:
         self._merging = future
         threading.Thread(target=work, name="nestbit-compact").start()
 
-    def _merge(
-        self,
-        snapshot: Snapshot,
-        segments: tuple[Segment, ...],
-        partitions: int,
-        queries: Floats | None,
-    ) -> None:
-        done = compaction.merge(self.path, snapshot, segments, partitions, queries)
+    def _merge(self, snapshot: Snapshot, job: Job) -> None:
+        done = compaction.carry_out(self.path, snapshot, job)
         with self._lock:
             assert self._writer is not None
-            self._writer.replace_segments(done.old, done.new, done.dropped)
+            self._writer.replace_segments(done.old, done.new, done.dropped, done.graph)
+            if done.graphless is not None:
+                self._writer.drop_graph(done.graphless)
             self._snapshot = load_snapshot(self.path, self._catalog, self._pinned, self._snapshot)
 
     def _finish_merging(self) -> None:

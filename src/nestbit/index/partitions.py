@@ -30,15 +30,22 @@ DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 class Probing:
     """How many partitions each query opens: ``n_probe``, or as many as a target recall needs.
 
-    Neither opens all. Raises `InputError` for both at once, and for values out of range.
+    Neither opens all. Graphs are walked by a ``beam`` of rows, or as wide a one as the target
+    recall needs. Raises `InputError` for two of these at once, and for values out of range.
     """
 
     n_probe: int | None = None
     target_recall: float | None = None
+    beam: int | None = None
 
     def __post_init__(self) -> None:
-        if self.n_probe is not None and self.target_recall is not None:
-            raise InputError("n_probe and target_recall both tell how much is read; give one")
+        given = {k: v for k, v in vars(self).items() if v is not None}
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} all tell how much is read; give one")
+        if self.beam is not None:
+            whole = isinstance(self.beam, int | np.integer) and not isinstance(self.beam, bool)
+            if not whole or self.beam < 1:
+                raise InputError(f"beam must be a whole number from 1, got {self.beam!r}")
         if self.n_probe is not None:
             whole = isinstance(self.n_probe, int | np.integer)
             if not whole or isinstance(self.n_probe, bool) or self.n_probe < 1:

@@ -36,7 +36,8 @@ class Stats:
     ``deleted`` rows still take their place in segments until compaction. ``level_bytes`` are the
     segments' bytes by level, coarse to fine, of the codec in use, ``float_rows`` the rows that
     wait as float32 for the codec to be fitted or to be encoded by compaction. ``pinned_bytes``
-    are held in memory. ``partitions`` are those of all partitioned segments.
+    are held in memory. ``partitions`` are those of all partitioned segments, ``graphs`` the
+    profiles of all graphs, and why they are there.
     """
 
     rows: int
@@ -49,11 +50,14 @@ class Stats:
     catalog_bytes: int
     pinned_bytes: int
     partitions: int
+    profile: str
+    graph_bytes: int
+    graphs: tuple[str, ...]
 
     @property
     def total_bytes(self) -> int:
         """Bytes on disk."""
-        return self.segment_bytes + self.catalog_bytes
+        return self.segment_bytes + self.graph_bytes + self.catalog_bytes
 
 
 def as_ids(ids: Iterable[Any], kind: str | None) -> tuple[list[Id], str]:

@@ -21,7 +21,9 @@ from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Probing
 from nestbit.index.parts import Part
 from nestbit.index.probe import Prober, allowed_loss, counted
+from nestbit.index.profiles import DEFAULT_TARGET
 from nestbit.index.snapshot import Snapshot
+from nestbit.index.walk import walk_part, walk_width
 from nestbit.kernels.floats import top_k
 from nestbit.search import Plan, Reads, Stage, StageReport
 from nestbit.search.adaptive import rescore_to_target
@@ -53,15 +55,35 @@ def search_segments(
     """
     parts = [part for part in parts if part.found and len(queries)]
     found: list[tuple[Rows, Floats]] = []
+    if plan is None and probing.n_probe is None:
+        target = probing.target_recall or DEFAULT_TARGET
+        widths = [walk_width(part, probing.beam, k, target) for part in parts]
+        for part, width in zip(parts, widths, strict=True):
+            if width is not None:
+                group = _Group.of(part.segment.codec, [part], queries, k, threads, probing, reports)
+                found.append(group.walk(width))
+        parts = [part for part, width in zip(parts, widths, strict=True) if width is None]
     for number in sorted({part.segment.entry.codec for part in parts}):
-        group = [part for part in parts if part.segment.entry.codec == number]
+        some = [part for part in parts if part.segment.entry.codec == number]
         codec = snapshot.codecs[number]
         # The plan is meant for the codec in use; rows that wait as float32 are scanned exactly.
         stages = plan if plan is not None and codec is snapshot.codec else None
-        searched = _Group.of(codec, group, queries, k, threads, probing, reports)
-        found.append(searched.run(stages))
+        found.append(_Group.of(codec, some, queries, k, threads, probing, reports).run(stages))
     # A group's rows are the best k in their order already.
     return found[0] if len(found) == 1 else _merged(found, len(queries), k)
+
+
+def scan_parts(
+    codec: Codec,
+    parts: Sequence[Part],
+    queries: Floats,
+    k: int,
+    plan: Plan | None,
+    threads: int | None = None,
+    probing: Probing | None = None,
+) -> tuple[Rows, Floats]:
+    """Places and scores of the best rows of segments of one codec, without walks over graphs."""
+    return _Group.of(codec, parts, queries, k, threads, probing or Probing(), None).run(plan)
 
 
 def _merged(found: Sequence[tuple[Rows, Floats]], m: int, k: int) -> tuple[Rows, Floats]:
@@ -127,6 +149,27 @@ class _Group:
         elif self.live:
             places, scores = self.stages(plan)
         return self.with_zero_rows(places, scores)
+
+    def walk(self, beam: int) -> tuple[Rows, Floats]:
+        """The best rows of a part with a graph, by a walk of a given width."""
+        (part,) = self.parts
+        began = time.perf_counter()
+        places, scores, walked = walk_part(part, self.codec, self.q, self.k, beam, self.threads)
+        if self.reports is not None:
+            coarse, seconds = Stage(0), time.perf_counter() - began
+            read, kept = int(walked.scored.sum()), int(walked.expanded.sum())
+            self.report(coarse, read, kept, seconds, None, graph=self.told(part, beam))
+            if len(self.codec.levels) > 1:
+                fine = Stage(len(self.codec.levels) - 1)
+                self.report(fine, kept, places.size, 0.0, walked.expanded)
+        return self.with_zero_rows(places, scores)
+
+    @staticmethod
+    def told(part: Part, beam: int) -> str:
+        """A walk in words."""
+        graph = part.segment.graph
+        assert graph is not None
+        return f"{graph.profile}, beam {beam}; {graph.why}"
 
     def stages(self, plan: Plan) -> tuple[Rows, Floats]:
         """The stages of a plan, each over all segments."""
@@ -311,6 +354,7 @@ class _Group:
         read: Rows | None,
         *,
         scan: bool = False,
+        graph: str | None = None,
     ) -> None:
         """Say what a stage did, if that is wanted; ``read`` (m,) are candidates of each query."""
         if self.reports is None:
@@ -319,6 +363,8 @@ class _Group:
         segment = self.parts[0].segment
         codes = [segment.level(i) for i in range(len(self.codec.levels))]
         done = stage_report(self.codec, codes, stage, rows_read, rows_kept, seconds, reads)
+        if graph is not None:
+            done = replace(done, graph=graph)
         if scan and any(self.probers):
             done = replace(done, partitions=Reads.of(counted(self.probers, len(self.q))))
         self.reports.append(done)

@@ -11,11 +11,7 @@ has ``order`` and ``ranks`` (n,) uint32 (see `Numbering`) and ``partition.<name>
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import threading
-import weakref
-import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import prod
@@ -25,18 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nestbit._safetensors import (
-    NUMPY_OF,
-    array_names,
-    check_crc32,
-    copy_range,
-    crc32_of,
-    read_header,
-)
-from nestbit._seal import read_checksums
+from nestbit._safetensors import NUMPY_OF
 from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
 from nestbit.errors import FileFormatError, NestbitError
-from nestbit.index.catalog import SegmentEntry
+from nestbit.index.catalog import GraphEntry, SegmentEntry
+from nestbit.index.graph_file import SegmentGraph
+from nestbit.index.mapped_file import MappedFile
 from nestbit.index.numbering import Numbering, Rows
 from nestbit.index.partitions import Partitions
 from nestbit.kernels.gather import gather_rows
@@ -68,31 +58,44 @@ class Segment:
     """An open segment: its header is proved, its arrays are mapped when they are asked for.
 
     Rows are found by their place in the segment, 0 to n - 1. ``pinned`` keeps the coarsest level
-    in memory of its own from its first use on. Raises `FileFormatError` for a file that is
-    truncated, altered, foreign or of a newer version, and `FileNotFoundError`.
+    in memory of its own from its first use on, and the graph, where there is one. Raises
+    `FileFormatError` for a file that is truncated, altered, foreign or of a newer version, and
+    `FileNotFoundError`.
     """
 
-    def __init__(self, directory: Path, entry: SegmentEntry, codec: Codec, pinned: bool) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        entry: SegmentEntry,
+        codec: Codec,
+        pinned: bool,
+        graph: GraphEntry | None = None,
+    ) -> None:
         self.entry, self.codec = entry, codec
         self.path = directory / DIRECTORY / entry.file
         self._pinned = pinned
         self._lock = threading.Lock()
         self._levels: dict[int, LevelCodes] = {}
-        self._map: mmap.mmap | None = None
-        # One descriptor from here on: the file may be removed while a snapshot still reads it.
-        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self._descriptor)
-        self._header = read_header(self.path)
-        self._checksums = read_checksums(self.path, self._header.raw, self._header.metadata)
+        self._file = MappedFile(
+            self.path, "segment", FORMAT, (FLAT_VERSION, FORMAT_VERSION), entry.header_crc32
+        )
+        self._header = self._file.header
         self._check_header()
+        self.graph_entry = graph
+        self.graph = None
+        if graph is not None:
+            self.graph = SegmentGraph(self.path.with_name(graph.file), graph, entry.n, pinned)
         self._partitions: Partitions | None = None
         self.numbering = Numbering(
             self.path,
             entry.first_row,
             entry.last_row,
-            *(self._mapped(name) if name in self._header.tensors else None for name in _NUMBERING),
+            *(
+                self._file.mapped(name) if name in self._header.tensors else None
+                for name in _NUMBERING
+            ),
         )
-        self.zero_rows: Rows = np.array(self._mapped("zero_rows"))
+        self.zero_rows: Rows = np.array(self._file.mapped("zero_rows"))
 
     def __len__(self) -> int:
         return self.entry.n
@@ -116,7 +119,7 @@ class Segment:
         read = [i for i in levels if held is None or i]
         columns = [column for i in read for column in self._columns[i]]
         ranges = [(column.start, column.width) for column in columns]
-        found = gather_rows(self.path, self._descriptor, ranges, places, len(self))
+        found = gather_rows(self.path, self._file.descriptor, ranges, places, len(self))
         values = iter([c.values(rows) for c, rows in zip(columns, found, strict=True)])
         taken: dict[int, LevelCodes] = {}
         if held is not None:
@@ -171,29 +174,17 @@ class Segment:
         return self._levels[0].nbytes if self._pinned and 0 in self._levels else 0
 
     def verify(self, progress: Callable[[int], object]) -> None:
-        """Read the file against its checksums; raises `FileFormatError`."""
-        with self.path.open("rb") as file:
-            for name in array_names(self._header):
-                tensor, crc32 = self._header.tensors[name], 0
-                for block in copy_range(file, tensor.start, tensor.nbytes):
-                    crc32 = zlib.crc32(block, crc32)
-                    progress(len(block))
-                check_crc32(self._header, name, crc32, self._checksums)
+        """Read the file, and that of the graph, against checksums; raises `FileFormatError`."""
+        self._file.verify(progress)
+        if self.graph is not None:
+            self.graph.verify(progress)
+
+    def at_random(self, i: int) -> None:
+        """Tell the system that rows of a level are read here and there, not in order."""
+        self._file.at_random(f"level{i}.data")
 
     def _check_header(self) -> None:
         metadata, entry = self._header.metadata, self.entry
-        if metadata.get("format") != FORMAT:
-            raise FileFormatError(f"{self.path} is not a segment of an index")
-        if metadata.get("format_version") not in (str(FORMAT_VERSION), str(FLAT_VERSION)):
-            raise FileFormatError(
-                f"{self.path} has format version {metadata.get('format_version')!r}, this nestbit "
-                f"reads {FLAT_VERSION} to {FORMAT_VERSION}; update nestbit"
-            )
-        if zlib.crc32(self._header.raw) != entry.header_crc32:
-            raise FileFormatError(
-                f"{self.path} is not the file that the catalog tells of: it belongs to another "
-                "index or another state of this one; restore both from one copy"
-            )
         try:
             self._factors: list[list[str]] = json.loads(metadata["header"])["factors"]
             empty = [self._level(i, rows=0) for i in range(len(self.codec.levels))]
@@ -210,15 +201,12 @@ class Segment:
 
     def _level(self, i: int, rows: int | None = None) -> LevelCodes:
         names = self._factors[i]
-        factors = {name: self._mapped(f"level{i}.{name}")[:rows] for name in names}
+        factors = {name: self._file.mapped(f"level{i}.{name}")[:rows] for name in names}
         layout = self.codec.levels[i].coder.layout
-        return LevelCodes(layout, self._mapped(f"level{i}.data")[:rows], factors)
+        return LevelCodes(layout, self._file.mapped(f"level{i}.data")[:rows], factors)
 
     def _read_partitions(self) -> Partitions:
-        names = Partitions.names()
-        arrays = {name: self._read(name) for name in names}
-        for name, array in arrays.items():
-            check_crc32(self._header, name, crc32_of(array), self._checksums)
+        arrays = {name: self._file.read(name, check=True) for name in Partitions.names()}
         try:
             return Partitions.of(arrays, len(self), self.codec.dim)
         except (TypeError, ValueError) as error:
@@ -226,26 +214,12 @@ class Segment:
 
     def _in_memory(self, mapped: LevelCodes) -> LevelCodes:
         """The coarsest level read from the file: pages of its map would count twice."""
-        data = self._read("level0.data")
+        data = self._file.read("level0.data")
         return LevelCodes(
-            mapped.layout, data, {name: self._read(f"level0.{name}") for name in mapped.factors}
+            mapped.layout,
+            data,
+            {name: self._file.read(f"level0.{name}") for name in mapped.factors},
         )
-
-    def _read(self, name: str) -> NDArray[Any]:
-        tensor = self._header.tensors[name]
-        array = np.empty(tensor.shape, NUMPY_OF[tensor.dtype])
-        self._pread(tensor.start, array.reshape(-1).view(np.uint8).data)
-        return array
-
-    def _mapped(self, name: str) -> NDArray[Any]:
-        tensor = self._header.tensors[name]
-        dtype = np.dtype(NUMPY_OF[tensor.dtype])
-        if not tensor.nbytes:
-            return np.empty(tensor.shape, dtype)
-        if self._map is None:
-            self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-        array = np.frombuffer(self._map, dtype, count=prod(tensor.shape), offset=tensor.start)
-        return array.reshape(tensor.shape)
 
     @cached_property
     def _columns(self) -> list[list[_Column]]:
@@ -259,11 +233,3 @@ class Segment:
         tensor = self._header.tensors[name]
         dtype, shape = np.dtype(NUMPY_OF[tensor.dtype]), tuple(tensor.shape[1:])
         return _Column(tensor.start, prod(shape) * dtype.itemsize, dtype, shape)
-
-    def _pread(self, start: int, into: memoryview) -> None:
-        done = 0
-        while done < len(into):
-            got = os.preadv(self._descriptor, [into[done:]], start + done)
-            if not got:
-                raise FileFormatError(f"{self.path} was truncated while it was read")
-            done += got

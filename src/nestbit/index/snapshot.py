@@ -22,6 +22,7 @@ from nestbit.index.catalog import (
     check_catalog,
     read_codecs,
     read_generation,
+    read_graphs,
     read_segments,
     read_state,
 )
@@ -116,12 +117,15 @@ def load_snapshot(
             check_catalog(connection, catalog.path)
             state = read_state(connection)
             entries, files = read_segments(connection), read_codecs(connection)
+            graphs = read_graphs(connection)
             dead = _dead_rows(connection, entries, previous)
         try:
             codecs = _codecs(directory, files, state, previous)
-            open_ones = {} if previous is None else {s.entry: s for s in previous.segments}
+            before = () if previous is None else previous.segments
+            open_ones = {(s.entry, s.graph_entry): s for s in before}
             segments = tuple(
-                open_ones.get(entry) or Segment(directory, entry, codecs[entry.codec], pinned)
+                open_ones.get((entry, graphs.get(entry.file)))
+                or Segment(directory, entry, codecs[entry.codec], pinned, graphs.get(entry.file))
                 for entry in entries
             )
         except FileNotFoundError as error:

@@ -22,7 +22,16 @@ from numpy.typing import ArrayLike, NDArray
 from nestbit._arrays import Floats, as_embeddings
 from nestbit.codecs import DEFAULT_SAMPLE, Codec, Codes
 from nestbit.errors import InputError
-from nestbit.index.catalog import Catalog, Change, SegmentEntry, State, read_codecs, read_segments
+from nestbit.index.catalog import (
+    Catalog,
+    Change,
+    GraphEntry,
+    SegmentEntry,
+    State,
+    read_codecs,
+    read_graphs,
+    read_segments,
+)
 from nestbit.index.codec_file import codec_path, save_codec
 from nestbit.index.lock import WriterLock
 from nestbit.index.lookup import embeddings_of
@@ -109,26 +118,55 @@ class Writer:
         return deleted
 
     def replace_segments(
-        self, old: Sequence[SegmentEntry], new: SegmentEntry | None, dropped: Rows
+        self,
+        old: Sequence[SegmentEntry],
+        new: SegmentEntry | None,
+        dropped: Rows,
+        graph: GraphEntry | None,
     ) -> None:
-        """Put one segment in the place of several; ``dropped`` rows are in none any more."""
+        """Put one segment in the place of several; ``dropped`` rows are in none any more.
+
+        ``graph`` is that of the new segment, or of an old one, if no segment is replaced.
+        """
         gone = json.dumps(dropped.tolist())
         listed = "row IN (SELECT value FROM json_each(?))"
-        made = [] if new is None else [self._directory / DIRECTORY / new.file]
+        folder = self._directory / DIRECTORY
+        made = [folder / entry.file for entry in (new, graph) if entry is not None]
         with self._undone(made), self._catalog.write() as change:
             run = change.connection.execute
+            graphs = read_graphs(change.connection)
             files = [(entry.file,) for entry in old]
             query = "DELETE FROM segments WHERE file = ?"
             if change.connection.executemany(query, files).rowcount != len(old):
                 raise RuntimeError("a segment was merged twice")
+            change.drop_graphs([entry.file for entry in old])
             if new is not None:
                 change.add_segment(new)
+            if graph is not None:
+                change.add_graph(graph)
             (latest,) = run(f"SELECT max(deleted) FROM rows WHERE {listed}", (gone,)).fetchone()
             run(f"DELETE FROM rows WHERE {listed}", (gone,))
             change.set(horizon=max(change.state.horizon, latest or 0))
-        for entry in old:
+        gone_files = [entry.file for entry in old]
+        gone_files += [g.file for g in graphs.values() if g.segment in gone_files]
+        if graph is not None and graph.segment in graphs:
+            gone_files.append(graphs[graph.segment].file)
+        for name in gone_files:
             # A reader that has it open keeps it until it lets go.
-            (self._directory / DIRECTORY / entry.file).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
+
+    def drop_graph(self, segment: SegmentEntry) -> None:
+        """Forget the graph of a segment."""
+        with self._catalog.write() as change:
+            graph = read_graphs(change.connection).get(segment.file)
+            change.drop_graphs([segment.file])
+        if graph is not None:
+            (self._directory / DIRECTORY / graph.file).unlink(missing_ok=True)
+
+    def set_profile(self, profile: str, memory_mb: float | None) -> None:
+        """Keep what compactions are to decide on graphs by."""
+        with self._catalog.write() as change:
+            change.set(profile=profile, memory_mb=memory_mb)
 
     def fit(self, snapshot: Snapshot) -> None:
         """Fit the codec on the rows that wait, however few they are."""
@@ -210,6 +248,7 @@ class Writer:
 
 def _named_files(connection: sqlite3.Connection) -> set[str]:
     segments = {entry.file for entry in read_segments(connection)}
+    segments |= {entry.file for entry in read_graphs(connection).values()}
     return segments | {entry.file for entry in read_codecs(connection).values()}
 
 

@@ -29,7 +29,8 @@ class StageReport:
 
     ``dims`` is the prefix that was read, in dimensions, or in cells for the cells layout.
     ``reads`` tells how many candidates each query had rescored; None for a scan. ``partitions``
-    tells how many each query opened; None where all rows were scanned.
+    tells how many each query opened; None where all rows were scanned. ``graph`` tells of a walk
+    over a graph: its profile, how wide it was, and why there is one.
     """
 
     level: int
@@ -42,6 +43,7 @@ class StageReport:
     seconds: float
     reads: Reads | None = None
     partitions: Reads | None = None
+    graph: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,176 @@
+"""Making the graph of a segment: built over its finest level, measured, written beside it.
+
+Recall is measured with queries that were given, or with rows of the segment. These are taken out of
+the graph while they serve: a walk that could stand on its own query would find its neighbours at
+once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestbit._arrays import Floats
+from nestbit.codecs import Codec
+from nestbit.index.catalog import GraphEntry, SegmentEntry
+from nestbit.index.graph_build import Graph, GraphOptions, build_graph
+from nestbit.index.graph_file import Measured, write_graph
+from nestbit.index.numbering import Rows
+from nestbit.index.partitions import Probing
+from nestbit.index.parts import Part, all_but
+from nestbit.index.profiles import DEFAULT_TARGET, DEGREE, choose
+from nestbit.index.scan import scan_parts
+from nestbit.index.segment import Segment
+from nestbit.index.walk import Walker, fine_rows, over_codes, record_layout, row_factors
+from nestbit.search import Plan
+
+DEPTHS = (1, 10, 100)
+# Widths of walks that are measured, each about 1.4 times the one before it.
+BEAMS = tuple(round(10 * 2 ** (i / 2)) for i in range(16))
+_QUERIES = 400
+_QUERY_SHARE = 0.05
+# Candidates per best row when the best rows of a query are looked up.
+_OVERSAMPLE = 10.0
+# A wider walk is not tried when this one found so much at every depth.
+_ENOUGH = 0.9985
+_TIMED = 50
+_BLOCK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The graph that is wanted: a profile, the memory it may take, and queries (m, dim)."""
+
+    profile: str
+    memory_mb: float | None
+    queries: Floats | None = None
+
+
+def make_graph(directory: Path, entry: SegmentEntry, codec: Codec, wish: Wish) -> GraphEntry | None:
+    """Build, measure and write the graph of a segment; None where there is to be none.
+
+    Raises `InputError` for a profile that the codec cannot have.
+    """
+    profile, why = choose(codec, entry.n, wish.profile, wish.memory_mb)
+    if profile == "memory" or entry.n < 2:
+        return None
+    segment = Segment(directory, entry, codec, pinned=False)
+
+    def rows(start: int, stop: int) -> Floats:
+        return codec.decode(segment.codes_at(np.arange(start, stop)))
+
+    metric = "ip" if codec.metric == "dot" else codec.metric
+    graph = build_graph(
+        rows, entry.n, codec.dim, metric=metric, options=GraphOptions(DEGREE), seed=codec.seed
+    )
+    measured, walk_ms, scan_ms = _measure(segment, graph, wish.queries)
+    if walk_ms is not None:
+        why += f"; measured at {DEFAULT_TARGET:g}: {walk_ms:.2f} ms, a scan {scan_ms:.2f} ms"
+    if wish.profile == "auto" and (walk_ms is None or walk_ms > scan_ms):
+        return None
+    coarse = segment.level(0)
+    factors = row_factors(codec, coarse)
+    layout = record_layout(DEGREE, coarse, factors)
+    shape, blocks = graph.neighbours.shape, _blocks(graph.neighbours)
+    if profile == "speed":
+        shape = (entry.n, layout.stride)
+        blocks = (
+            layout.pack(some, start, coarse.data, factors.scale, factors.bias)
+            for start, some in _numbered(graph.neighbours)
+        )
+    biased = factors.bias is not None
+    return write_graph(
+        segment.path, profile, DEGREE, biased, why, graph.entries, measured, shape, blocks
+    )
+
+
+def _numbered(neighbours: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+    for start in range(0, len(neighbours), _BLOCK_ROWS):
+        yield start, neighbours[start : start + _BLOCK_ROWS]
+
+
+def _blocks(neighbours: NDArray[np.uint32]) -> Iterator[NDArray[Any]]:
+    return (some for _, some in _numbered(neighbours))
+
+
+def _measure(
+    segment: Segment, graph: Graph, given: Floats | None
+) -> tuple[Measured, float | None, float]:
+    """What walks find; milliseconds of a query by a walk of the default target, and by a scan."""
+    codec, n = segment.codec, len(segment)
+    neighbours, own = graph.neighbours, np.empty(0, np.int64)
+    if given is None:
+        rng = np.random.default_rng(codec.seed)
+        usable = np.setdiff1d(np.arange(n), segment.zero_rows)
+        count = max(1, min(_QUERIES, int(_QUERY_SHARE * n)))
+        own = np.sort(rng.choice(usable, min(count, len(usable)), replace=False))
+        queries = codec.decode(segment.codes_at(own))
+        neighbours = without(neighbours, own)
+    else:
+        queries = given[:_QUERIES]
+    q = codec.prepare(queries)
+    # A row that is a query takes no part in its own search, nor in those of the others.
+    (part,) = all_but([segment], np.sort(segment.row_numbers(own)))
+    depths = np.array([k for k in DEPTHS if k <= max(1, part.live)])
+    plan = Plan.default(codec, oversample=_OVERSAMPLE)
+    truth = scan_parts(codec, [part], queries, int(depths[-1]), plan)[0] - part.offset
+    entries = np.setdiff1d(graph.entries, own.astype(np.uint32))
+    if not len(entries):
+        entries = graph.entries
+    walker = over_codes(codec, segment.level(0), fine_rows(segment), neighbours, entries)
+    measured = _recalls(walker, part, q, depths, truth)
+    k, probing, seconds = int(depths[:2][-1]), Probing(target_recall=DEFAULT_TARGET), []
+    beam = measured.beam(k, DEFAULT_TARGET)
+    for i in range(min(_TIMED, len(q))):
+        began = time.perf_counter()
+        scan_parts(codec, [part], queries[i : i + 1], k, None, 1, probing)
+        middle = time.perf_counter()
+        if beam is not None:
+            walker.walk(codec, q[i : i + 1], k, beam, threads=1)
+        seconds.append((middle - began, time.perf_counter() - middle))
+    scan_ms, walk_ms = (1e3 * float(x) for x in np.median(seconds, axis=0))
+    return measured, None if beam is None else walk_ms, scan_ms
+
+
+def _recalls(walker: Walker, part: Part, q: Floats, depths: Rows, truth: Rows) -> Measured:
+    """Recall of walks of every width, until one finds enough."""
+    codec = part.segment.codec
+    recalls, errors, beams = [], [], []
+    for beam in BEAMS:
+        k = min(beam, int(depths[-1]))
+        found = walker.walk(codec, q, k, beam, mask=part.mask).ids
+        shares = [
+            np.array([np.isin(a[:d], b[:d]).mean() for a, b in zip(truth, found, strict=True)])
+            if d <= k
+            else np.array([np.nan])
+            for d in depths.tolist()
+        ]
+        beams.append(beam)
+        recalls.append([x.mean() for x in shares])
+        errors.append([x.std() / np.sqrt(len(x)) for x in shares])
+        if np.min(recalls[-1]) >= _ENOUGH:
+            break
+    table = np.array(recalls, np.float32).T, np.array(errors, np.float32).T
+    return Measured(
+        depths.astype(np.int64),
+        np.array(beams, np.int64),
+        np.ascontiguousarray(table[0]),
+        np.ascontiguousarray(table[1]),
+    )
+
+
+def without(neighbours: NDArray[np.uint32], rows: Rows) -> NDArray[np.uint32]:
+    """Neighbours (n, degree) of a graph that has no edge to some rows: their slots are unused."""
+    gone = np.zeros(len(neighbours), np.bool_)
+    gone[rows] = True
+    kept = neighbours.copy()
+    for start, some in _numbered(kept):
+        own = np.arange(start, start + len(some), dtype=np.uint32)[:, None]
+        np.copyto(some, own, where=gone[some])
+    return kept

@@ -1,0 +1,279 @@
+"""An index with a graph finds what one without finds, reads less, and stays whole."""
+
+import os
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from index_cases import SPEC, metadata, recall
+
+import nestbit as nb
+from nestbit.errors import FileFormatError, InputError
+from nestbit.index import profiles
+from nestbit.index.graph_file import Measured
+from nestbit.index.graph_making import without
+from synthetic import text_like
+
+N = 2000
+ALL = {"plan": nb.Plan((nb.Stage(0, oversample=20), nb.Stage(1)))}
+
+
+def make(path, rows, codec=SPEC, **options):
+    index = nb.create(path, codec, **options)
+    index.add(
+        range(len(rows)),
+        rows,
+        [f"text {i}" for i in range(len(rows))],
+        [metadata(i) | {"n": i} for i in range(len(rows))],
+    )
+    return index
+
+
+@pytest.fixture(scope="module", params=["balanced", "speed"])
+def original(request, tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp(request.param) / "x.nest"
+    with make(path, rows, profile=request.param) as index:
+        index.compact(partitions=20)
+    return path
+
+
+@pytest.fixture
+def path(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "x.nest")
+
+
+@pytest.fixture
+def index(path):
+    with nb.open(path) as index:
+        yield index
+
+
+def graph_files(path):
+    return sorted(f.name for f in (path / "segments").glob("*.graph.safetensors"))
+
+
+def test_walks_find_the_share_that_is_asked_for_and_read_less(index, queries, truth):
+    index.check()
+    for target in (0.9, 0.95, 0.99):
+        hits = index.search(queries, target_recall=target, explain=True)
+        assert recall(hits.ids, truth()) >= target - 0.02
+        coarse, fine = hits.stages
+        assert coarse.graph.startswith(index.stats().profile)
+        assert fine.rows_read == coarse.rows_kept
+        if target == 0.9:
+            assert coarse.rows_read < 0.9 * N * len(queries)
+    plain = index.search(queries, explain=True)
+    assert plain.stages[0].graph is not None
+
+
+def test_a_wider_beam_finds_more(index, queries, truth):
+    found = [recall(index.search(queries, beam=b).ids, truth()) for b in (10, 20, 40, 160)]
+    assert found == sorted(found)
+    assert found[-1] > 0.98
+
+
+def test_scores_are_those_of_the_finest_level(index, queries):
+    walked, scanned = index.search(queries, beam=200), index.search(queries, **ALL)
+    same = walked.ids == scanned.ids
+    assert same.mean() > 0.98
+    np.testing.assert_allclose(walked.scores[same], scanned.scores[same], atol=2e-4)
+
+
+def test_a_plan_or_n_probe_reads_as_without_a_graph(index, queries):
+    assert index.search(queries, explain=True, **ALL).stages[0].graph is None
+    hits = index.search(queries, n_probe=3, explain=True)
+    assert hits.stages[0].graph is None
+    assert hits.stages[0].partitions.most <= 20
+
+
+def test_changes_after_the_graph_are_found_at_once(index, queries, rows):
+    best = index.search(queries, 1).ids[:, 0]
+    index.delete(np.unique(best))
+    assert not np.isin(index.search(queries, 50).ids, best).any()
+    moved = text_like(30, rows.shape[1], seed=5)
+    index.add(range(N, N + 30), moved)
+    index.upsert(range(5), moved[:5] * -1)
+    found = index.search(moved, 1).ids[:, 0]
+    np.testing.assert_array_equal(found, np.arange(N, N + 30))
+    assert index.search(moved[:5] * -1, 1).ids[:, 0].tolist() == [0, 1, 2, 3, 4]
+    index.compact()
+    assert index.stats().segments == 1
+    np.testing.assert_array_equal(index.search(moved, 1).ids[:, 0], found)
+    index.check()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
+def test_a_filter_costs_no_recall(index, queries, truth, share):
+    passing = np.arange(N) % round(1 / share) == 0
+    where = {"n": {"in": np.flatnonzero(passing).tolist()}}
+    expected = truth(passing, min(10, int(passing.sum())))
+    hits = index.search(queries, 10, where=where, target_recall=0.95)
+    assert passing[hits.ids].all()
+    assert recall(hits.ids, expected) >= 0.93
+
+
+def test_all_rows_are_found_where_fewer_than_k_are_left(index, queries):
+    index.delete(range(30, N))
+    hits = index.search(queries[:3], 50)
+    assert [sorted(ids) for ids in hits.ids.tolist()] == [list(range(30))] * 3
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+@pytest.mark.parametrize("spec", ["nested(1) + int8", "rabitq(2)", "nested(4)"])
+def test_every_metric_and_number_of_levels_is_walked(tmp_path, rows, queries, metric, spec):
+    scaled = rows * np.linspace(0.5, 2, N, dtype=np.float32)[:, None]
+    scaled[7] = 0
+    with make(tmp_path / "x.nest", scaled, spec, metric=metric, profile="speed") as index:
+        index.compact()
+        expected = index.search(queries, plan=nb.Plan.default(index.codec, oversample=20))
+        hits = index.search(queries, beam=300, explain=True)
+        assert hits.stages[0].graph is not None
+        assert recall(hits.ids, expected.ids) > 0.97
+        same = hits.ids == expected.ids
+        np.testing.assert_allclose(hits.scores[same], expected.scores[same], rtol=0.02, atol=0.02)
+
+
+def test_profiles_come_and_go_and_leave_no_file(path, queries):
+    with nb.open(path) as index:
+        for profile, files in (("memory", 0), ("speed", 1), ("balanced", 1), ("memory", 0)):
+            index.compact(profile=profile)
+            stats = index.stats()
+            assert (stats.profile, len(graph_files(path)), len(stats.graphs)) == (
+                profile,
+                files,
+                files,
+            )
+            assert (stats.graph_bytes > 0) == bool(files)
+            index.check()
+            index.search(queries)
+    assert len(list((path / "segments").iterdir())) == 1
+
+
+def test_a_reader_keeps_the_graph_it_has_open(path, queries):
+    with nb.open(path, read_only=True) as reader:
+        before = reader.search(queries)
+        with nb.open(path) as index:
+            index.compact(profile="memory")
+        after = reader.search(queries)
+        np.testing.assert_array_equal(before.ids, after.ids)
+        assert reader.refresh()
+        assert reader.search(queries, explain=True).stages[0].graph is None
+
+
+def test_a_pinned_graph_is_held_in_memory(path, queries):
+    with nb.open(path, pin="coarse") as pinned, nb.open(path) as mapped:
+        one, other = pinned.search(queries), mapped.search(queries)
+        np.testing.assert_array_equal(one.ids, other.ids)
+        assert pinned.stats().pinned_bytes > mapped.stats().pinned_bytes + 4 * 32 * N - 1
+
+
+def test_given_queries_measure_how_widely_to_walk(path, queries):
+    with nb.open(path) as index:
+        index.compact(queries=queries)
+        (name,) = graph_files(path)
+        measured = index._snapshot.segments[0].graph.measured
+        assert name in os.listdir(path / "segments")
+        assert (np.diff(measured.recalls[0]) > -0.05).all()
+
+
+def test_auto_takes_what_fits_and_tells_why(tmp_path, rows, monkeypatch, queries):
+    monkeypatch.setattr(profiles, "FEWEST_ROWS", 1000)
+    codec = nb.fit(rows, SPEC)
+    coarse = codec.levels[0].coder.n_bytes
+    sizes = {p: N * (profiles.graph_bytes(codec, p) + coarse) / 1e6 for p in ("balanced", "speed")}
+    assert profiles.choose(codec, N, "auto", None)[0] == "balanced"
+    assert profiles.choose(codec, N, "auto", sizes["speed"] + 0.01)[0] == "speed"
+    assert profiles.choose(codec, N, "auto", sizes["balanced"] + 0.01)[0] == "balanced"
+    profile, why = profiles.choose(codec, N, "auto", sizes["balanced"] / 2)
+    assert profile == "memory"
+    assert "MB" in why
+    assert profiles.choose(codec, 999, "auto", None)[0] == "memory"
+    assert profiles.choose(nb.fit(rows, "binary + int8"), N, "auto", None)[0] == "memory"
+
+
+def test_unfit_profiles_are_refused(tmp_path, rows, queries):
+    with pytest.raises(InputError, match="needs a graph, and binary"):
+        nb.create(tmp_path / "x.nest", nb.fit(rows, "binary + int8"), profile="speed")
+    with pytest.raises(InputError, match="profile is one of auto, memory"):
+        nb.create(tmp_path / "x.nest", SPEC, profile="fast")
+    with pytest.raises(InputError, match="memory_mb must be more than 0"):
+        nb.create(tmp_path / "x.nest", SPEC, memory_mb=0)
+    with make(tmp_path / "x.nest", rows, "binary + int8") as index:
+        with pytest.raises(InputError, match="needs a graph, and binary"):
+            index.compact(profile="balanced")
+        with pytest.raises(InputError, match="beam must be a whole number"):
+            index.search(queries, beam=0)
+        with pytest.raises(InputError, match="give one"):
+            index.search(queries, beam=10, target_recall=0.9)
+        with pytest.raises(InputError, match="give one"):
+            index.search(queries, beam=10, plan=nb.Plan.default(index.codec))
+
+
+def test_a_damaged_graph_is_named(path, queries):
+    (name,) = graph_files(path)
+    file = path / "segments" / name
+    whole = file.read_bytes()
+
+    def found():
+        with nb.open(path) as index:
+            index.check()
+
+    for position in (20, len(whole) // 2, len(whole) - 1000):
+        flipped = bytearray(whole)
+        flipped[position] ^= 0x10
+        file.write_bytes(flipped)
+        with pytest.raises(FileFormatError, match="graph"):
+            found()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileFormatError, match="graph"):
+        found()
+    shutil.copy(next(f for f in (path / "segments").iterdir() if "graph" not in f.name), file)
+    with pytest.raises(FileFormatError, match="is not a graph"):
+        found()
+    file.unlink()
+    with pytest.raises(FileFormatError, match=r"graph.*missing"):
+        found()
+
+
+def test_a_graph_that_no_catalog_names_is_removed(path):
+    (name,) = graph_files(path)
+    orphan = path / "segments" / f"x-{name}"
+    shutil.copy(path / "segments" / name, orphan)
+    with nb.open(path) as index:
+        index.add([N], np.ones((1, index.dim)))
+    assert not orphan.exists()
+    assert graph_files(path) == [name]
+
+
+def test_the_catalog_is_of_the_older_format_until_there_is_a_graph(tmp_path, rows):
+    def version():
+        with sqlite3.connect(tmp_path / "x.nest" / "catalog.sqlite") as connection:
+            return connection.execute("PRAGMA user_version").fetchone()[0]
+
+    with make(tmp_path / "x.nest", rows) as index:
+        index.compact()
+        assert version() == 1
+        index.compact(profile="balanced")
+        assert version() == 2
+
+
+def test_the_narrowest_beam_that_is_sure_to_suffice_is_taken():
+    nan = np.nan
+    measured = Measured(
+        np.array([1, 10]),
+        np.array([10, 20, 40]),
+        np.array([[0.9, 0.96, 0.99], [nan, 0.9, 0.96]], np.float32),
+        np.array([[0.01, 0.01, 0.0], [nan, 0.0, 0.0]], np.float32),
+    )
+    assert measured.beam(1, 0.95) == 20
+    assert measured.beam(1, 0.5) == 10
+    assert 20 < measured.beam(2, 0.93) < 40
+    assert measured.beam(10, 0.97) is None
+    assert measured.beam(11, 0.5) is None
+
+
+def test_edges_to_rows_that_are_taken_out_are_unused():
+    neighbours = np.array([[1, 2], [2, 3], [3, 0], [0, 1]], np.uint32)
+    kept = without(neighbours, np.array([2]))
+    np.testing.assert_array_equal(kept, [[1, 0], [1, 3], [3, 0], [0, 1]])
