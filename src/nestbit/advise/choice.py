@@ -138,7 +138,7 @@ def _needed(
     base = floats if floor.kind == "keep" else np.ones_like(floats)
     counts = []
     for option in within:
-        values = option.per_query if floor.kind == "keep" else option.recalls
+        values = option.per_query if floor.kind == "keep" else option.recalls[-1]
         needed = needed_queries(values, base, floor.value, confidence)
         if needed is not None:
             counts.append((needed, option))
