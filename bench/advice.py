@@ -188,6 +188,7 @@ class _Builder:
     def __init__(self, data: Dataset, cache: Path | None) -> None:
         self._data, self._cache = data, cache
         self._built: dict[str, np.ndarray] = {}
+        self._codecs: dict[str, tuple[nb.Codec, nb.Codes]] = {}
 
     def __call__(self, option: Option, by_recall: bool) -> float:
         data, name = self._data, str(option.recipe)
@@ -198,10 +199,12 @@ class _Builder:
         return float(recalls.mean() if by_recall else ndcg.mean() / floats.mean())
 
     def _measure(self, option: Option) -> np.ndarray:
-        data = self._data
-        print(f"{data.name}: building {option.recipe}", flush=True)
-        codec = nb.fit(data.corpus, option.recipe.spec)
-        codes = codec.encode(data.corpus)
+        data, spec = self._data, option.recipe.spec
+        if spec not in self._codecs:
+            print(f"{data.name}: building {spec}", flush=True)
+            fitted = nb.fit(data.corpus, spec)
+            self._codecs[spec] = fitted, fitted.encode(data.corpus)
+        codec, codes = self._codecs[spec]
         plan = option.recipe.plan(codec)
         ids = nb.search(codec, codes, data.queries, K, plan, threads=1).ids
         recalls = recall_per_query(ids, exact_search(data.corpus, data.queries, K).ids)
