@@ -3,9 +3,9 @@
     python bench/forecast.py DATA_DIR [--cache FOLDER] [--out bench/results]
 
 One-line summaries of packages under three models: the given MiniLM embeddings, wordllama's static
-table, and TF-IDF with SVD. 500 rows are asked of the others. For every recipe of the default grid
-recall is foretold for two, four and eight times the rows from random 10,000 and 5,000 of them,
-with codecs fitted on those alone, and measured with codecs fitted as for the whole collection.
+table, and TF-IDF with SVD. 500 rows are asked of the others. Recall is foretold
+for two, four and eight times the rows from random 10,000 of them (or ``--known``), with codecs
+fitted on those alone, and measured with codecs fitted as for the whole collection.
 Goes on from the cache where an earlier run stopped. Writes forecast.json and forecast.md.
 """
 
@@ -22,16 +22,18 @@ from rich.console import Console
 
 from _report import environment, markdown, show, write
 from nestbit.advise import extrapolate
-from nestbit.advise.recipes import default_grid
 from nestbit.advise.sweep import Setting, Sweep, sweep
 from nestbit.evaluate import hold_out
 from nestbit.models.wordllama import WordLlamaModel
 
 K = 10
 ASKED = 500
-KNOWN = (10_000, 5_000)
 TIMES = (2, 4, 8)
 SVD_DIMS = 128
+SPECS = (
+    "int8", "binary", "nested(4)", "nested(1)", "pca({half}) | int8", "binary + int8",
+    "nested(1) + int8", "nested(0.5) + int8",
+)  # fmt: skip
 SETTING = Setting(k=K, growth=True)
 
 
@@ -85,14 +87,16 @@ MODELS: dict[str, Callable[[Path], np.ndarray]] = {
 }
 
 
-def forecasts(name: str, x: np.ndarray, cache: Path | None) -> list[Forecast]:
-    """One for every recipe of the grid, known number of rows and multiple of it."""
+def forecasts(
+    name: str, x: np.ndarray, known_rows: list[int], cache: Path | None
+) -> list[Forecast]:
+    """One for every recipe of the specs, known number of rows and multiple of it."""
     held = hold_out(x, ASKED)
-    grid = default_grid(x.shape[1], matryoshka=False)
+    grid = tuple(spec.format(half=x.shape[1] // 2) for spec in SPECS)
     whole = _sweep(name, held.rows, held.queries, grid, cache)
     measured = _recalls(whole)
     found = []
-    for known in KNOWN:
+    for known in known_rows:
         rows = held.rows[whole.order][:known]
         small = _sweep(f"{name}, {known}", rows, held.queries, grid, cache)
         sizes = tuple(part.rows for part in small.parts)
@@ -159,7 +163,7 @@ def _tables(found: list[Forecast]) -> dict[str, list[list[str]]]:
             f"{f.foretold:.3f} ({f.low:.3f} to {f.high:.3f})", f"{f.measured:.3f}",
             "yes" if f.held else "NO",
         ]
-        for f in found if f.known == KNOWN[0] and f.rows > 7 * f.known
+        for f in found if f.rows > 7 * f.known
     ]  # fmt: skip
     return {
         "Recall at more rows, foretold and measured": [
@@ -175,12 +179,13 @@ def _tables(found: list[Forecast]) -> dict[str, list[list[str]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
+    parser.add_argument("--known", type=int, action="append", default=[])
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     found: list[Forecast] = []
     for name, embed in MODELS.items():
-        found += forecasts(name, embed(options.data), options.cache)
+        found += forecasts(name, embed(options.data), options.known or [10_000], options.cache)
     tables = _tables(found)
     console = Console(width=160)
     for title, table in tables.items():
