@@ -128,6 +128,12 @@ def test_a_floor_of_recall_must_hold_at_the_size_to_come(corpus, asked):
     assert "at 30,000 rows" in later.sentence
 
 
+def test_a_floor_that_only_growth_breaks_is_refused_for_that(corpus, asked):
+    found = nb.advise(corpus, asked, recall=0.95, specs=("binary + int8",), rows=10**9)
+    assert "reach 95.0% recall now, but at 1,000,000,000 rows none is certain" in found.sentence
+    assert found.choice.needed is None
+
+
 def test_zero_rows_are_left_out_and_numbers_stay_the_users(corpus, asked):
     x = np.insert(corpus, [0, 10], 0, axis=0)
     found = nb.advise(x, asked, recall=0.5, specs=("int8",))

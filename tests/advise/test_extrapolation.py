@@ -73,6 +73,17 @@ def test_a_curve_that_bends_widens_the_interval():
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
+def test_a_higher_confidence_against_chance_widens_only_its_part():
+    rng = np.random.default_rng(0)
+    recalls = rng.binomial(10, np.array([0.95, 0.94, 0.93, 0.92])[:, None], (4, 100)) / 10
+    sizes = (1000, 2000, 4000, 8000)
+    narrow = extrapolate(sizes, recalls, 64_000).recall
+    wide = extrapolate(sizes, recalls, 64_000, by_chance=0.999).recall
+    widest = extrapolate(sizes, recalls, 64_000, confidence=0.999).recall
+    assert widest.low < wide.low < narrow.low
+    assert widest.high > wide.high > narrow.high
+
+
 def test_perfect_recall_stays_near_one_without_certainty():
     found = extrapolate((100, 200, 400), np.ones((3, 100)), 10_000).recall
     assert 0.99 < found.low <= found.value < 1

@@ -49,6 +49,7 @@ def extrapolate(
     *,
     k: int = 10,
     confidence: float = 0.95,
+    by_chance: float | None = None,
     seed: int = 0,
 ) -> Extrapolation:
     """Predict the recall at ``rows`` rows from ``recalls`` (parts, m) of m queries.
@@ -60,7 +61,8 @@ def extrapolate(
     The interval adds two variances: that of resampled queries, the same in every part, and
     that of the line itself, which `bench/forecast.py` measures. Where the largest part, predicted
     from the others, comes out more wrong than both explain, the latter grows to what was seen
-    there. Raises `InputError` for fewer than 3 parts, or arrays that do not match.
+    there. ``by_chance`` is a confidence of its own for the former, as for a recipe picked among
+    many: the line strays for all of them alike. Raises `InputError` for fewer than 3 parts, or arrays that do not match.
     """
     values = np.asarray(recalls, dtype=np.float64)
     n = np.asarray(sizes, dtype=np.float64)
@@ -96,9 +98,11 @@ def extrapolate(
     chance = float(np.var(_line(x[used], draws[:, used], target)))
     z = _NORMAL.inv_cdf(0.5 + confidence / 2)
     away = abs(np.log2(rows / n[-1]))
+    z_chance = _NORMAL.inv_cdf(0.5 + (confidence if by_chance is None else by_chance) / 2)
+    half = float(np.sqrt(z_chance**2 * chance + z**2 * stray * away))
     return Extrapolation(
         rows=int(rows),
-        recall=_interval(ahead, z * float(np.sqrt(chance + stray * away))),
+        recall=_interval(ahead, half),
         sizes=tuple(int(size) for size in sizes),
         recalls=tuple(float(r) for r in values.mean(axis=1)),
         held_back=_interval(back, z * float(np.sqrt(np.var(back_draws) + _STRAY**2 * step))),

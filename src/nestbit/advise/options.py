@@ -104,10 +104,18 @@ def with_intervals(options: Sequence[Option], scale: Scale) -> tuple[Option, ...
     )
 
 
-def _grown(recalls: Values, confidence: float, scale: Scale) -> Extrapolation | None:
+def _grown(recalls: Values, by_chance: float, scale: Scale) -> Extrapolation | None:
     if scale.rows is None or len(scale.sizes) < FEWEST_PARTS:
         return None
-    return extrapolate(scale.sizes, recalls, scale.rows, k=scale.k, confidence=confidence)
+    confidence = scale.bootstrap.confidence
+    return extrapolate(
+        scale.sizes,
+        recalls,
+        scale.rows,
+        k=scale.k,
+        confidence=confidence,
+        by_chance=max(by_chance, confidence),
+    )
 
 
 def cost_order(option: Option) -> tuple[float, ...]:
