@@ -62,7 +62,8 @@ def extrapolate(
     that of the line itself, which `bench/forecast.py` measures. Where the largest part, predicted
     from the others, comes out more wrong than both explain, the latter grows to what was seen
     there. ``by_chance`` is a confidence of its own for the former, as for a recipe picked among
-    many: the line strays for all of them alike. Raises `InputError` for fewer than 3 parts, or arrays that do not match.
+    many: the line strays for all of them alike. Raises `InputError` for fewer than 3 parts, or
+    arrays that do not match.
     """
     values = np.asarray(recalls, dtype=np.float64)
     n = np.asarray(sizes, dtype=np.float64)
