@@ -106,6 +106,14 @@ def test_no_loss_among_few_queries_is_no_certainty():
     assert 1 - 0.6 / 60 < found.low < 1 - 0.37 / 60
 
 
+def test_no_gain_among_few_queries_is_no_bound_on_gains():
+    """Half a query in a hundred gains: most samples of 100 show none or one."""
+    floats = np.tile([0.0, 0.5, 1.0], 40)[:100]
+    (found,) = Bootstrap(100).ratios([floats.copy()], floats, 0.2).intervals
+    assert found.low < found.value == 1 < found.high
+    assert found.high - 1 == pytest.approx(1 - found.low, rel=0.5)
+
+
 def test_needed_queries_narrow_the_interval_to_the_floor():
     floats, kept = paired(np.random.default_rng(1), 400)
     ratio = kept.mean() / floats.mean()

@@ -78,7 +78,8 @@ class Bootstrap:
         (Efron and Tibshirani, chapter 12.5), that of percentiles holds where hardly a query
         lost anything. Both reckon with two more queries that lost ``unseen``: the exact bound of
         a rare loss lies about z²/2 losses above a normal one, and resampling alone would take
-        what no query lost for certain never to be lost.
+        what no query lost for certain never to be lost. An upper bound reckons with two more that
+        gained as much, unless ``floats`` are all the most there can be.
         """
         values = np.stack([np.asarray(one, np.float64) for one in kept])
         base = float(floats.mean())
@@ -89,7 +90,14 @@ class Bootstrap:
         lows, low_share = _outermost(draws.ratios, tail)
         steps, _ = _outermost(-studentized, tail)
         lows = np.maximum(0, np.minimum(lows, draws.all + steps * draws.deviation))
-        highs, high_share = _outermost(-self._draws_of(values, floats, 0)[0].ratios, tail)
+        if (floats >= 1).all():
+            highs, high_share = _outermost(-self._draws_of(values, floats, 0)[0].ratios, tail)
+        else:
+            gained = 2 * base - lost
+            draws, studentized = self._draws_of(np.hstack([values, gained]), worse[1], unseen)
+            highs, high_share = _outermost(-draws.ratios, tail)
+            steps, _ = _outermost(studentized, tail)
+            highs = np.minimum(highs, steps * draws.deviation - draws.all)
         means = [_ratio(float(one.mean()), base) for one in values]
         intervals = tuple(
             Interval(value, min(float(low), value), max(float(-high), value))

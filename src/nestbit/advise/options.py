@@ -90,7 +90,10 @@ def with_intervals(options: Sequence[Option], scale: Scale) -> tuple[Option, ...
     kept: Sequence[Interval | None] = [None] * len(options)
     if scale.judged:
         values = [option.per_query for option in options]
-        unseen *= float(scale.floats.mean())
+        # An unseen change is as large as those seen: a swap of ranks moves nDCG by leaps.
+        changes = np.abs(np.stack(values) - scale.floats)
+        seen = changes[changes > 0]
+        unseen = float(seen.mean()) if seen.size else unseen * float(scale.floats.mean())
         kept = scale.bootstrap.ratios(values, scale.floats, unseen).intervals
     return tuple(
         replace(
