@@ -63,6 +63,14 @@ class Dataset:
         place = {doc_id: row for row, doc_id in enumerate(doc_ids)}
         return (hits.ids[:, 0] == [place[query_id] for query_id in query_ids]).astype(np.float64)
 
+    def ndcg(self, hits: nb.Hits) -> np.ndarray | None:
+        """nDCG@10 of each query, in their order; None where nothing but the float top is known."""
+        doc_ids, query_ids = self._ids("corpus"), self._ids("queries")
+        run = make_run(query_ids, doc_ids, hits.ids[:, :10], hits.scores[:, :10])
+        qrels = self._qrels if self._judged else {query: {query: 1} for query in query_ids}
+        by_query = evaluate_run(qrels, run, ["nDCG@10"]).per_query["nDCG@10"]
+        return np.array([by_query.get(query, 0.0) for query in query_ids])
+
     @property
     def _judged(self) -> bool:
         return (self.root / "collections" / self.collection).is_dir()
@@ -100,6 +108,10 @@ class HeldOut(Dataset):
         return self._rows[self._asked]
 
     def per_query(self, hits: nb.Hits) -> None:
+        """Nothing is judged."""
+        return None
+
+    def ndcg(self, hits: nb.Hits) -> None:
         """Nothing is judged."""
         return None
 

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "bench"))
 
 import nestbit as nb  # noqa: E402
-from _datasets import Dataset, datasets  # noqa: E402
+from _datasets import Dataset, HeldOut, datasets  # noqa: E402
 from _report import markdown, write  # noqa: E402
 from nestbit.evaluate import recall_at_k  # noqa: E402
 
@@ -27,6 +27,7 @@ NAMES = {
     "me5-small-q4/nfcorpus": "e5-small, NFCorpus",
     "minilm/nfcorpus": "MiniLM, NFCorpus",
     "minilm/scifact": "MiniLM, SciFact",
+    "minilm/summaries80k": "MiniLM, 80k summaries",
     "wordllama-l2-256/nfcorpus": "wordllama, NFCorpus",
     "wordllama-l2-256/scifact": "wordllama, SciFact",
 }
@@ -35,6 +36,7 @@ Table = list[list[str]]
 __all__ = [
     "NAMES",
     "Dataset",
+    "HeldOut",
     "K",
     "Table",
     "datasets",
@@ -49,14 +51,17 @@ __all__ = [
 ]
 
 
-def run(study: Callable[[list[Dataset]], None], doc: str | None) -> None:
-    """Run a study on the folder of data that the command line names."""
+def run(study: Callable[[list[Dataset]], None], doc: str | None, *, unjudged: bool = False) -> None:
+    """Run a study on the folder of data that the command line names.
+
+    ``unjudged`` adds the embeddings that have no queries: rows are held out and asked.
+    """
     parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("--only", action="append", default=[], metavar="MODEL/COLLECTION")
     arguments = parser.parse_args()
     mpl.rcParams["svg.hashsalt"] = "nestbit"
-    study(datasets(arguments.data, arguments.only))
+    study(datasets(arguments.data, arguments.only, unjudged=unjudged))
 
 
 def kept(data: Dataset, hits: nb.Hits) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _common import NAMES, Dataset, K, kept, nb, parts, percent, plt, recall, run, save
+from _common import NAMES, Dataset, HeldOut, K, kept, nb, parts, percent, plt, recall, run, save
 
 OVERSAMPLES = (1, 2, 4, 8, 16)
 SPECS = ("float16", "pca({dim}) | float16", "nested(1)")
@@ -27,7 +27,7 @@ def study(all_data: list[Dataset]) -> None:
                 points.append((share, recall(data, hits)))
                 rows.append([
                     NAMES.get(data.name, data.name), spec, f"{oversample}", percent(share),
-                    percent(points[-1][1]), percent(found), percent(kept(data, hits)),
+                    percent(points[-1][1]), percent(found), _kept(data, hits),
                 ])  # fmt: skip
             axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=spec)
             axis.axhline(found, linewidth=0.6, linestyle=":", color="gray")
@@ -65,5 +65,9 @@ def study(all_data: list[Dataset]) -> None:
     plt.close(figure)
 
 
+def _kept(data: Dataset, hits: nb.Hits) -> str:
+    return "" if isinstance(data, HeldOut) else percent(kept(data, hits))
+
+
 if __name__ == "__main__":
-    run(study, __doc__)
+    run(study, __doc__, unjudged=True)

@@ -8,8 +8,8 @@ hits = nb.search(codec, codes, queries, k=10)
 
 from importlib.metadata import version
 
-from nestbit import errors
-from nestbit.advise import Budget, advise
+from nestbit import errors as errors
+from nestbit.advise import advise
 from nestbit.codecs import Codec, Codes, fit
 from nestbit.index import Index, create
 from nestbit.index import open_index as open
@@ -19,7 +19,6 @@ from nestbit.search import Hits, Plan, Stage, search
 __version__ = version("nestbit")
 
 __all__ = [
-    "Budget",
     "Codec",
     "Codes",
     "Hits",
@@ -28,7 +27,6 @@ __all__ = [
     "Stage",
     "advise",
     "create",
-    "errors",
     "fit",
     "open",
     "quantize_embeddings",

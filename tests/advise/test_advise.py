@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import nestbit as nb
+from nestbit.advise import Budget
 from nestbit.errors import InputError
 from nestbit.evaluate import exact_search, recall_at_k
 from synthetic import text_like
@@ -51,6 +52,22 @@ def test_queries_the_sweep_never_saw_stay_near_the_promise(advice, corpus):
     assert recall_at_k(hits.ids, exact_search(corpus, others, 10).ids) > 0.9 - 0.01
 
 
+def test_other_queries_are_expected_in_a_wider_interval(advice):
+    kept, expected = advice.choice.option.quality, advice.expect(100)
+    assert expected.value == kept.value
+    assert expected.low < kept.low
+    assert expected.high > kept.high
+    assert advice.expect(10**9).low == pytest.approx(kept.low)
+    with pytest.raises(InputError, match="at least 1"):
+        advice.expect(0)
+
+
+def test_specs_beyond_the_budget_are_named(corpus, asked):
+    found = nb.advise(corpus, asked, budget=Budget(bytes_per_vector=20), specs=SPECS)
+    assert {why for _, why in found.dropped} == {"over the budget"}
+    assert {name for name, _ in found.dropped} == {"int8", "truncate(48) | int8"}
+
+
 def test_fronts_rise_and_hold_the_best(advice):
     for by in ("bytes", "dollars", "ms"):
         values = [o.quality.value for o in advice.front(by)]
@@ -62,7 +79,7 @@ def test_fronts_rise_and_hold_the_best(advice):
 
 def test_a_budget_alone_takes_what_keeps_most_within_it(corpus, asked):
     found = nb.advise(
-        corpus, asked, budget=nb.Budget(bytes_per_vector=48), specs=SPECS, resident="all"
+        corpus, asked, budget=Budget(bytes_per_vector=48), specs=SPECS, resident="all"
     )
     assert found.floor is None
     chosen = found.choice.option
@@ -71,7 +88,7 @@ def test_a_budget_alone_takes_what_keeps_most_within_it(corpus, asked):
 
 
 def test_an_impossible_budget_or_floor_is_refused_with_the_reason(corpus, asked):
-    tight = nb.advise(corpus, asked, budget=nb.Budget(bytes_per_vector=5), specs=SPECS[:2])
+    tight = nb.advise(corpus, asked, budget=Budget(bytes_per_vector=5), specs=SPECS[:2])
     assert "no recipe of the grid stays within 5 bytes" in tight.sentence
     high = nb.advise(corpus, asked, recall=0.99, specs=("binary",))
     assert "no recipe of the grid keeps 99.0% recall" in high.choice.refusal
@@ -109,6 +126,12 @@ def test_a_floor_of_recall_must_hold_at_the_size_to_come(corpus, asked):
         grown.footprint.total > now.choice.option.footprint.total
     )
     assert "at 30,000 rows" in later.sentence
+
+
+def test_a_floor_that_only_growth_breaks_is_refused_for_that(corpus, asked):
+    found = nb.advise(corpus, asked, recall=0.95, specs=("binary + int8",), rows=10**9)
+    assert "reach 95.0% recall now, but at 1,000,000,000 rows none is certain" in found.sentence
+    assert found.choice.needed is None
 
 
 def test_zero_rows_are_left_out_and_numbers_stay_the_users(corpus, asked):

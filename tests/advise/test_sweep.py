@@ -6,7 +6,7 @@ import pytest
 import nestbit as nb
 from nestbit.advise.levels import LevelStore, join
 from nestbit.advise.recipes import default_grid, levels_of
-from nestbit.advise.sweep import Setting, sweep
+from nestbit.advise.sweep import OVER_BUDGET, Setting, sweep
 from nestbit.codecs import Codec
 from nestbit.evaluate import exact_search, recall_per_query
 from synthetic import text_like
@@ -29,7 +29,7 @@ def measured(rows, queries):
 def test_every_recipe_finds_what_its_plan_finds(rows, queries, measured):
     shuffled = rows[measured.order]
     for result in measured.results:
-        codec = nb.fit(shuffled, result.spec, sample=2000)
+        codec = nb.fit(rows, result.spec, sample=2000)
         codes = codec.encode(shuffled)
         assert result.level_bytes == tuple(level.n_bytes for level in codec.levels)
         for one in result.recipes:
@@ -119,14 +119,55 @@ def test_a_clearly_worse_spec_of_the_same_size_is_left_early():
     found = sweep(rows, queries, ("int8", "hash(32) | int8"), Setting())
     kept, left = found.results
     assert kept.dropped is None
-    assert kept.recipes[0].recalls.shape == (4, 60)
+    assert kept.recipes[0].recalls.shape == (2, 60)
     assert left.dropped == "dominated by int8"
+
+
+def test_parts_are_means_over_disjoint_blocks(rows, queries):
+    found = sweep(rows, queries, ("binary",), Setting(k=5, growth=True))
+    assert [(part.rows, len(part.blocks)) for part in found.parts] == [
+        (250, 4), (500, 4), (1000, 2), (2000, 1),
+    ]  # fmt: skip
+    shuffled = rows[found.order]
+    codec = nb.fit(rows, "binary")
+    codes = codec.encode(shuffled)
+    expected = [
+        recall_per_query(
+            nb.search(codec, codes[start : start + 500], queries, 5).ids,
+            exact_search(shuffled[start : start + 500], queries, 5).ids,
+        )
+        for start in (0, 500, 1000, 1500)
+    ]
+    (one,) = found.results[0].recipes
+    np.testing.assert_allclose(one.recalls[1], np.mean(expected, axis=0))
+
+
+def test_specs_beyond_the_budget_are_not_fitted(rows, queries, monkeypatch):
+    fitted = []
+    fit = Codec.fit
+
+    def counting(self, x, **options):
+        if len(x) > 300:
+            fitted.append(self.spec)
+        return fit(self, x, **options)
+
+    monkeypatch.setattr(Codec, "fit", counting)
+    specs = ("binary", "int8", "nested(1)", "binary + int8")
+    found = sweep(rows, queries, specs, Setting(k=5), allows=lambda sizes: sizes[0] <= 12)
+    assert sorted(fitted) == ["binary", "int8"]  # int8 as the second level of the last
+    assert [r.dropped for r in found.results] == [None, OVER_BUDGET, OVER_BUDGET, None]
+    for result in found.results:
+        assert result.level_bytes == tuple(
+            level.n_bytes for level in nb.fit(rows, result.spec).levels
+        )
+    none = sweep(rows, queries, specs, Setting(k=5), allows=lambda sizes: False)
+    assert [r.spec for r in none.results if r.dropped is None] == ["binary"]
 
 
 def test_joined_levels_are_the_codec_of_the_whole_spec(rows, queries):
     spec = "binary + int8"
-    store = LevelStore(rows, "cosine", 2000, 0)
-    joined, codes = store.whole(spec, 1500)
+    store = LevelStore(rows, np.arange(len(rows)), "cosine", 2000, 0)
+    joined, codes = store.whole(spec, 0, 1500)
     whole = nb.fit(rows, spec, sample=2000)
     assert joined.spec == whole.spec
     assert len(codes) == 1500

@@ -10,6 +10,7 @@ from nestbit._atomic import atomic_file
 from nestbit.advise.budget import Budget, Prices
 from nestbit.advise.choice import Choice, Floor
 from nestbit.advise.diagnosis import Diagnosis
+from nestbit.advise.intervals import Interval
 from nestbit.advise.options import Option, front
 from nestbit.advise.recipes import Recipe, Resident
 from nestbit.codecs import Codec
@@ -88,6 +89,15 @@ class Advice:
     def measure(self) -> str:
         """What quality means here."""
         return f"recall@{self.k}" if self.float_ndcg is None else f"nDCG@{self.k} kept"
+
+    def expect(self, queries: int) -> Interval:
+        """What `shown` should keep in the mean over so many ``queries`` other than those asked.
+
+        Raises `InputError` for fewer than 1.
+        """
+        if queries < 1:
+            raise InputError(f"queries must be at least 1, got {queries}")
+        return self.shown.quality.of_others(self.n_queries, queries)
 
     def front(self, by: str = "bytes") -> tuple[Option, ...]:
         """The Pareto front: most kept per ``bytes`` (in memory), ``dollars`` or ``ms``."""

@@ -18,7 +18,7 @@ from nestbit.codecs import Codec
 from nestbit.errors import FileFormatError, InputError
 
 # Goes up when what is stored, or what it means, changes.
-_VERSION = 2
+_VERSION = 4
 _KEY = "nestbit.sweep"
 
 
@@ -27,7 +27,7 @@ class Measured:
     """How one recipe did.
 
     ``ids`` and ``scores`` (m, k) are its hits among all rows. ``recalls`` (parts, m) is the share
-    of the float top k found, for each nested part of the corpus that was searched.
+    of the float top k found, the mean over disjoint blocks of each size.
     """
 
     recipe: Recipe

@@ -111,8 +111,15 @@ def _refuse(
     confidence: float,
 ) -> Choice:
     what = "of float's nDCG" if floor.kind == "keep" else "recall"
-    best = max(within, key=lambda o: floor.of(o).value)
+    best = max(within, key=lambda o: (floor.of(o).value, floor.of(o).low))
     reached = floor.of(best)
+    if floor.kind == "recall" and best.grown is not None and best.recall.low >= floor.value:
+        return Choice(
+            None,
+            f"recipes reach {floor.value:.1%} recall now, but at {best.grown.rows:,} rows none is "
+            f"certain to; the best, {best.recipe}, is expected at {reached.value:.1%} "
+            f"({reached.low:.1%} to {reached.high:.1%}); measure on more rows",
+        )
     found = _needed(within, floor, floats, confidence)
     if found is not None and reached.value > floor.value:
         needed, option = found
@@ -138,7 +145,7 @@ def _needed(
     base = floats if floor.kind == "keep" else np.ones_like(floats)
     counts = []
     for option in within:
-        values = option.per_query if floor.kind == "keep" else option.recalls
+        values = option.per_query if floor.kind == "keep" else option.recalls[-1]
         needed = needed_queries(values, base, floor.value, confidence)
         if needed is not None:
             counts.append((needed, option))

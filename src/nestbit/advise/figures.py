@@ -16,6 +16,8 @@ from nestbit.advise.options import Option
 # Roles of colour, replaced by the page's own for light and dark.
 ACCENT, SOFT, MARK = "@accent", "@soft", "@float"
 _HOVER_TEXT = 160
+# Width of a letter of a label, as a share of a wide plot.
+_LETTER = 0.0085
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def pareto(advice: Advice, by: str) -> Figure:
         "bytes": (
             "Quality per byte",
             "bytes of memory per vector",
-            "Bars are confidence intervals; the line joins the recipes that none beats in both.",
+            "Bars are confidence intervals that hold for all at once; the line joins the recipes "
+            "that none beats in both.",
         ),
         "ms": (
             "Quality per millisecond",
@@ -196,12 +199,18 @@ def diagnosis(advice: Advice) -> list[Figure]:
         "marker": {"color": ACCENT},
     }
     share = {"range": [0, 1], "tickformat": ".0%"}
+    share_of_variance = {
+        **_titled("share of variance"),
+        "type": "log",
+        "dtick": 1,
+        "exponentformat": "power",
+    }
     return [
         Figure(
             "Spectrum",
             "Variance along the principal axes.",
             [spectrum],
-            {"xaxis": _titled("axis"), "yaxis": {**_titled("share of variance"), "type": "log"}},
+            {"xaxis": _titled("axis"), "yaxis": share_of_variance},
         ),
         Figure(
             "Sorted values",
@@ -248,14 +257,35 @@ def _points(
         "hovertemplate": [_hover(o, advice) + "<extra></extra>" for o in options],
     }
     if labels:
+        every = [o.footprint.ram if by == "bytes" else o.milliseconds for o in advice.options]
+        text, positions = _labels([str(o.recipe) for o in options], x, min(every), max(every))
         trace |= {
             "mode": "lines+markers+text",
-            "text": [str(o.recipe) for o in options],
-            "textposition": [("bottom right", "top right")[i % 2] for i in range(len(options))],
+            "text": text,
+            "textposition": positions,
             "textfont": {"size": 11},
             "cliponaxis": False,
         }
     return trace
+
+
+def _labels(
+    names: Sequence[str], x: Sequence[float], low: float, high: float
+) -> tuple[list[str], list[str]]:
+    """Names and their places, above or below points at ascending ``x`` on a logarithmic axis.
+
+    A name that would run into its neighbour on both sides is left out: touching tells it.
+    """
+    span = max(float(np.log10(high / low)), 0.1)
+    free_from = {"top right": -np.inf, "bottom right": -np.inf}
+    text, positions = [], []
+    for name, value in zip(names, np.log10(x), strict=True):
+        side = next((one for one, end in free_from.items() if value >= end), None)
+        text.append("" if side is None else name)
+        positions.append(side or "top right")
+        if side is not None:
+            free_from[side] = float(value) + _LETTER * span * (len(name) + 2)
+    return text, positions
 
 
 def _ticks(traces: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from nestbit.advise.budget import Footprint
 from nestbit.advise.extrapolation import Extrapolation
 from nestbit.advise.intervals import Interval
 from nestbit.advise.options import Option
+from nestbit.advise.sweep import OVER_BUDGET
 from nestbit.advise.words import in_words
 
 FORMAT_VERSION = 1
@@ -143,16 +144,19 @@ def conditions(advice: Advice) -> list[str]:
     lines = [
         f"{advice.n:,} rows of {advice.dim} dimensions, {advice.queries_from}, metric "
         f"{advice.metric}; intervals are {advice.confidence:.0%}, by a paired bootstrap over "
-        "queries, each for its recipe alone.",
+        "queries, and hold for all recipes at once.",
         "Memory holds "
         + ("the first level, disk the finer ones" if advice.resident == "coarse" else "all levels")
         + f"; ${advice.prices.ram:g} per GB and month of memory, ${advice.prices.disk:g} of disk.",
         "ms: the median of one query on one thread by an exhaustive scan held in memory; float32 "
         f"by BLAS takes at best {advice.float_milliseconds:.3f}.",
     ]
-    if advice.dropped:
-        names = ", ".join(name for name, _ in advice.dropped)
-        lines.append(f"Left early, since a smaller recipe finds more: {names}.")
+    large = [name for name, why in advice.dropped if why == OVER_BUDGET]
+    worse = [name for name, why in advice.dropped if why != OVER_BUDGET]
+    if worse:
+        lines.append(f"Left early, since a smaller recipe finds more: {', '.join(worse)}.")
+    if large:
+        lines.append(f"Not tried, being beyond the budget: {', '.join(large)}.")
     return lines
 
 

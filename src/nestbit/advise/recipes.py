@@ -83,7 +83,11 @@ def footprint_of(level_bytes: tuple[int, ...], resident: Resident) -> Footprint:
 def default_grid(dim: int, *, matryoshka: bool) -> tuple[str, ...]:
     """The specs tried for ``dim`` dimensions; truncated ones where prefixes are worth it."""
     coarse = [f"nested({bits})" for bits in NESTED_BITS if float(bits) * dim >= 16]
-    specs = ["int8", *coarse, *(f"{spec} + int8" for spec in coarse), "binary + int8"]
+    # Two bits and more find so much by themselves that they leave a finer level nothing to add.
+    first = [spec for spec, bits in zip(coarse, NESTED_BITS, strict=False) if float(bits) <= 1]
+    specs = ["int8", *coarse, *(f"{spec} + int8" for spec in first), "binary + int8"]
+    if dim >= 16:
+        specs.append("nested(1) + residual | nested(3)")
     half, quarter = dim // 2, dim // 4
     if half >= 16:
         specs.append(f"pca({half}) | int8")

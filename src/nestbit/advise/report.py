@@ -102,11 +102,10 @@ def _build(advice: Advice) -> list[str]:
         f'nestbit compress embeddings.npy embeddings.nest.safetensors --codec "{recipe.spec}" '
         f"--metric {advice.metric}"
     )
-    if recipe.target_recall is None:  # the command has plans of fixed factors
-        oversample = f" --oversample {recipe.oversample:g}" if recipe.oversample != 1 else ""
-        commands += (
-            f"\nnestbit search embeddings.nest.safetensors queries.npy -k {advice.k}{oversample}"
-        )
+    plan = f" --oversample {recipe.oversample:g}" if recipe.oversample != 1 else ""
+    if recipe.target_recall is not None:
+        plan = f" --target-recall {recipe.target_recall:g}"
+    commands += f"\nnestbit search embeddings.nest.safetensors queries.npy -k {advice.k}{plan}"
     return [
         "<h2>Build it</h2>",
         f"<pre><code>{escape(recipe.code)}</code></pre>",

@@ -16,7 +16,7 @@ from nestbit.advise.choice import Floor, choose
 from nestbit.advise.diagnosis import diagnose
 from nestbit.advise.intervals import Bootstrap
 from nestbit.advise.options import Option, Scale, options_of
-from nestbit.advise.recipes import Resident, default_grid
+from nestbit.advise.recipes import Resident, default_grid, footprint_of
 from nestbit.advise.sweep import Progress, Setting, Sweep, sweep
 from nestbit.errors import InputError
 from nestbit.evaluate import evaluate_run, hold_out, make_run
@@ -67,9 +67,12 @@ def advise(
     ``specs`` replace the default grid. ``resident="coarse"`` keeps the first level in memory and
     the finer ones on disk. Codecs are fitted on ``sample`` rows. ``cache`` is a folder: a run that
     was interrupted, or has more specs, goes on from there. ``progress(done, total, what)`` is
-    called after each step. All-zero rows are left out. Each recipe's interval is its own: it
-    does not reckon with having been picked among many. Raises `InputError` for input that does
-    not fit together, `SpecError` for a spec that does not parse.
+    called after each step. All-zero rows are left out. The intervals hold for all recipes at
+    once, so that the one recommended, or any other that is picked by its figures, keeps its
+    promise with the given ``confidence``; they are for the mean over all queries like those
+    asked, and `Advice.expect` has those for so many others. Specs beyond the budget are not
+    fitted. Raises `InputError` for input that does not fit together, `SpecError` for a spec that
+    does not parse.
     """
     x, given = as_embeddings(embeddings), None
     if queries is not None:
@@ -107,7 +110,10 @@ def advise(
         corpus,
         asked,
         tuple(dict.fromkeys(grid)),
-        Setting(k, metric, sample, seed),
+        Setting(k, metric, sample, seed, growth=rows is not None and rows != len(corpus)),
+        allows=None
+        if budget is None
+        else lambda sizes: budget.allows(footprint_of(sizes, resident), prices),
         threads=default_threads() if threads is None else threads,
         cache=None if cache is None else Path(cache),
         progress=progress,
@@ -116,8 +122,9 @@ def advise(
     names = _Names(len(x), len(asked), query_ids, doc_ids, query_texts, texts, asked_numbers)
     truth = measured.parts[-1]
     judge = None if qrels is None else names.judge(qrels, k)
-    true_ids = order[truth.ids]
-    floats = np.ones(len(asked)) if judge is None else judge(true_ids, truth.scores)
+    (whole,) = truth.blocks
+    true_ids = order[whole.ids]
+    floats = np.ones(len(asked)) if judge is None else judge(true_ids, whole.scores)
     if qrels is not None and floats.mean() == 0:
         raise InputError("float search finds no relevant document: retention is undefined")
     scale = Scale(
@@ -127,14 +134,14 @@ def advise(
         bootstrap=Bootstrap(len(asked), confidence=confidence, seed=seed),
         sizes=tuple(part.rows for part in measured.parts),
         rows=rows,
-        judge=judge,
+        judged=judge is not None,
         floats=floats,
     )
     if rows is not None and rows != len(corpus) and len(measured.parts) < 3:
         raise InputError(
             f"recall at {rows:,} rows cannot be told from {len(corpus):,}; leave rows out"
         )
-    options = options_of(measured.results, order, scale)
+    options = options_of(measured.results, order, scale, judge)
     choice = choose(options, floor, budget, prices, floats, confidence)
     shown = choice.option or max(options, key=lambda o: o.quality.value)
     return Advice(

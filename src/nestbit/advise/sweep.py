@@ -1,4 +1,4 @@
-"""The sweep: every spec of a grid fitted once, searched by every plan, on nested parts."""
+"""The sweep: every spec of a grid fitted once, searched by every plan, on parts of the rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nestbit._arrays import Floats
 from nestbit.advise.cache import Cache, Measured, SpecResult, content_key
 from nestbit.advise.levels import LevelStore
 from nestbit.advise.recipes import Recipe, recipes_of
-from nestbit.advise.truth import Part, nested_truth, part_sizes
+from nestbit.advise.truth import Block, Part, part_sizes, truth_of_parts
 from nestbit.codecs import Codec, Codes
 from nestbit.evaluate import recall_per_query
 from nestbit.kernels.floats import top_k
@@ -26,23 +26,28 @@ Progress = Callable[[int, int, str], None]
 
 # Only a collection this large has a first part that tells specs apart and time to be saved.
 _PRUNED_ROWS = 16_000
+OVER_BUDGET = "over the budget"
 _TIMED_QUERIES = 15
 _WARM_UP = 3
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a sweep depends on besides the data; part of the cache's key."""
+    """What a sweep depends on besides the data; part of the cache's key.
+
+    With ``growth`` recall is measured on parts of the rows as well, to be extrapolated from.
+    """
 
     k: int = 10
     metric: str = "cosine"
     sample: int = 20_000
     seed: int = 0
+    growth: bool = False
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The float truth on each nested part of the shuffled rows, and each spec's result.
+    """The float truth on each part of the shuffled rows, and each spec's result.
 
     ``order`` (n,) are the row numbers of the user's array in the shuffled order that all ids
     here count in. ``float_milliseconds`` is one exhaustive float32 query.
@@ -60,25 +65,34 @@ def sweep(
     specs: Sequence[str],
     setting: Setting,
     *,
+    allows: Callable[[tuple[int, ...]], bool] | None = None,
     threads: int = 1,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
     """Measure ``specs`` on ``rows`` (n, dim) with ``queries`` (m, dim).
 
-    Rows are shuffled, so that their first n/8, n/4 and n/2 are random samples of all of them.
-    After the first part, a spec is dropped if another takes no more memory and no more bytes in
-    all and finds significantly more. ``threads`` specs are measured at once. Results in the
-    folder ``cache`` that were made of the same data and setting are taken from there.
+    Rows are shuffled, so that blocks of them are random samples. After the first block, an
+    eighth of many rows, a spec is dropped if another takes no more memory and no more bytes in
+    all and finds significantly more. Specs whose bytes ``allows`` refuses are not even fitted,
+    unless it refuses all: then the smallest is measured. ``threads`` specs are measured at once.
+    Results in the folder ``cache`` that were made of the same data and setting are taken from
+    there. Codecs are fitted on the rows in the order given, as a user will fit them.
     """
     order = np.random.default_rng(setting.seed).permutation(len(rows))
     shuffled = rows[order]
     sizes = part_sizes(len(rows), setting.k)
+    pruned = len(rows) >= _PRUNED_ROWS
+    if not setting.growth:
+        sizes = (*sizes[: 1 if pruned else 0], len(rows)) if len(sizes) > 1 else sizes
     key = content_key(rows, queries, **vars(setting))
-    worker = _Worker(shuffled, queries, setting, sizes, Cache(cache, key), progress, specs)
+    cached = Cache(cache, key)
+    store = LevelStore(rows, order, setting.metric, setting.sample, setting.seed, cached)
+    worker = _Worker(shuffled, queries, setting, sizes, store, cached, progress, specs)
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         try:
-            first = list(pool.map(worker.begin, specs))
+            small = specs if allows is None else worker.within(allows, specs)
+            first = list(pool.map(lambda spec: worker.begin(spec, spec in small), specs))
             chosen = worker.survivors(first)
             results = list(pool.map(worker.finish, chosen))
         except BaseException:
@@ -96,32 +110,42 @@ class _Worker:
         queries: Floats,
         setting: Setting,
         sizes: tuple[int, ...],
+        store: LevelStore,
         cache: Cache,
         progress: Progress | None,
         specs: Sequence[str],
     ) -> None:
         self.rows, self.queries, self.setting = rows, queries, setting
-        self.cache, self.progress = cache, progress
-        self.store = LevelStore(rows, setting.metric, setting.sample, setting.seed, cache)
+        self.store, self.cache, self.progress = store, cache, progress
         # Two steps for each spec, and one for the float truth.
         self._done, self._total = 0, 2 * len(specs) + 1
         self._telling, self._timing = threading.Lock(), threading.Lock()
-        self.truth = nested_truth(rows, queries, setting.k, setting.metric, sizes)
+        self.truth = truth_of_parts(rows, queries, setting.k, setting.metric, sizes)
         self._tell("exact float search")
 
-    def begin(self, spec: str) -> SpecResult:
-        """Fit a spec and search the first part, unless an earlier run has its result."""
+    def within(
+        self, allows: Callable[[tuple[int, ...]], bool], specs: Sequence[str]
+    ) -> Sequence[str]:
+        """The specs whose bytes are allowed, or else the one that takes least memory."""
+        sizes = {spec: self.store.bytes(spec) for spec in specs}
+        small = [spec for spec in specs if allows(sizes[spec])]
+        return small or [min(specs, key=lambda spec: sizes[spec])]
+
+    def begin(self, spec: str, wanted: bool) -> SpecResult:
+        """Fit a spec and search the first block, unless an earlier run has its result."""
         result = self.cache.load(spec)
-        if result is None:
-            part = self.truth[0]
+        if not wanted:
+            result = SpecResult(spec, self.store.bytes(spec), (), OVER_BUDGET)
+        elif result is None:
+            block = self.truth[0].blocks[0]
             parts = [self.store.codec(p) for p in self.store.parts(spec)]
             level_bytes = tuple(level.n_bytes for codec in parts for level in codec.levels)
             if len(self.truth) == 1 or len(self.rows) < _PRUNED_ROWS:
                 result = SpecResult(spec, level_bytes, ())
             else:
                 measured = tuple(
-                    Measured(recipe, hits.ids, hits.scores, self._recall(hits, part)[None], 0.0)
-                    for recipe, hits in self._search(spec, part.rows).items()
+                    Measured(recipe, hits.ids, hits.scores, self._recall(hits, block)[None], 0.0)
+                    for recipe, hits in self._search(spec, block).items()
                 )
                 result = SpecResult(spec, level_bytes, measured)
         self._tell(spec)
@@ -132,25 +156,38 @@ class _Worker:
         marked = []
         for one in first:
             better = next((two for two in first if two is not one and _dominates(two, one)), None)
-            reason = None if better is None else f"dominated by {better.spec}"
-            marked.append(one if better is None else replace(one, dropped=reason))
+            if better is not None:
+                one = replace(one, dropped=f"dominated by {better.spec}")
+            marked.append(one)
         return marked
 
     def finish(self, result: SpecResult) -> SpecResult:
         """Search all parts and time the plans of a spec that is neither dropped nor known."""
         known = result.recipes and result.recipes[0].milliseconds > 0
         if result.dropped is not None:
-            self.cache.store(result)
+            if result.recipes:
+                self.cache.store(result)
         elif not known:
-            by_part = [self._search(result.spec, part.rows) for part in self.truth]
-            recipes = []
-            for recipe, hits in by_part[-1].items():
-                recalls = [
-                    self._recall(found[recipe], part)
-                    for found, part in zip(by_part, self.truth, strict=True)
-                ]
-                spent = self._milliseconds(recipe)
-                recipes.append(Measured(recipe, hits.ids, hits.scores, np.stack(recalls), spent))
+            recalls: dict[Recipe, list[NDArray[np.float64]]] = {}
+            found: dict[Recipe, Hits] = {}
+            for part in self.truth:
+                in_blocks: dict[Recipe, list[NDArray[np.float64]]] = {}
+                for block in part.blocks:
+                    found = self._search(result.spec, block)
+                    for recipe, hits in found.items():
+                        in_blocks.setdefault(recipe, []).append(self._recall(hits, block))
+                for recipe, values in in_blocks.items():
+                    recalls.setdefault(recipe, []).append(np.mean(values, axis=0))
+            recipes = [
+                Measured(
+                    recipe,
+                    hits.ids,
+                    hits.scores,
+                    np.stack(recalls[recipe]),
+                    self._milliseconds(recipe),
+                )
+                for recipe, hits in found.items()  # of the last part, which is all rows
+            ]
             result = replace(result, recipes=tuple(recipes))
             self.cache.store(result)
         self._tell(result.spec)
@@ -171,29 +208,29 @@ class _Worker:
 
         return min(self._spans(exhaustive))
 
-    def _search(self, spec: str, size: int) -> dict[Recipe, Hits]:
-        """Hits of every recipe among the first rows."""
+    def _search(self, spec: str, block: Block) -> dict[Recipe, Hits]:
+        """Hits of every recipe among the rows of a block, numbered from its start."""
         k, queries = self.setting.k, self.queries
         recipes = recipes_of(spec)
         parts = self.store.parts(spec)
         found: dict[Recipe, Hits] = {}
         if len(parts) == 2:
             fixed = [recipe for recipe in recipes if recipe.target_recall is None]
-            coded = [self.store.codes(part, size) for part in parts]
+            coded = [self.store.codes(part, block.start, block.stop) for part in parts]
             codecs = [self.store.codec(part) for part in parts]
             found = _by_oversample(codecs, coded, queries, k, fixed)
-        codec, codes = self.store.whole(spec, size)
+        codec, codes = self.store.whole(spec, block.start, block.stop)
         for recipe in recipes:
             if recipe not in found:
                 plan = recipe.plan(codec)
                 found[recipe] = search(codec, codes, queries, k, plan, threads=1)
         return found
 
-    def _recall(self, hits: Hits, part: Part) -> NDArray[np.float64]:
-        return recall_per_query(hits.ids, part.ids)
+    def _recall(self, hits: Hits, block: Block) -> NDArray[np.float64]:
+        return recall_per_query(hits.ids, block.ids - block.start)
 
     def _milliseconds(self, recipe: Recipe) -> float:
-        codec, codes = self.store.whole(recipe.spec, len(self.rows))
+        codec, codes = self.store.whole(recipe.spec, 0, len(self.rows))
         plan = recipe.plan(codec)
         k = self.setting.k
         with self._timing:  # two that were timed at once would slow each other

@@ -1,4 +1,4 @@
-"""The float ground truth on nested parts of the corpus, computed in one pass over the rows."""
+"""The float ground truth on parts of the corpus, computed in one pass over the rows."""
 
 from __future__ import annotations
 
@@ -13,38 +13,67 @@ from nestbit.kernels.floats import top_k
 
 _HALVINGS = 3
 _ROWS_PER_HIT = 20
+# Disjoint blocks of one size that are searched: their mean strays half as much as one block.
+_BLOCKS = 4
 
 
 @dataclass(frozen=True)
-class Part:
-    """The first ``rows`` rows, and the float top k (m, k) of every query among them."""
+class Block:
+    """The rows from ``start`` to ``stop``, and the float top k (m, k) of every query among them."""
 
-    rows: int
+    start: int
+    stop: int
     ids: NDArray[np.int64]
     scores: Floats
 
 
+@dataclass(frozen=True)
+class Part:
+    """Disjoint blocks of ``rows`` rows each."""
+
+    rows: int
+    blocks: tuple[Block, ...]
+
+
 def part_sizes(n: int, k: int) -> tuple[int, ...]:
     """n/8, n/4, n/2 and n rows, those left out that hold too few for a top k."""
-    sizes = [n >> shift for shift in range(_HALVINGS, 0, -1)]
+    smallest = n >> _HALVINGS
+    sizes = [smallest << doublings for doublings in range(_HALVINGS)]
     return (*(size for size in sizes if size >= _ROWS_PER_HIT * k), n)
 
 
-def nested_truth(
+def truth_of_parts(
     rows: Floats, queries: Floats, k: int, metric: str, sizes: tuple[int, ...]
 ) -> tuple[Part, ...]:
-    """The float top k among the first ``sizes`` rows each; the sizes ascend and end with all."""
-    parts: list[Part] = []
-    ids = np.empty((len(queries), 0), np.int64)
-    scores = np.empty((len(queries), 0), np.float32)
-    start = 0
-    for size in sizes:
-        more = exact_search(rows[start:size], queries, min(k, size - start), metric=metric)
-        ids, scores = top_k(
-            np.concatenate([ids, more.ids + start], axis=1),
-            np.concatenate([scores, more.scores], axis=1),
-            k,
-        )
-        parts.append(Part(size, ids, scores))
-        start = size
+    """The float top k among disjoint blocks of ``sizes`` rows each.
+
+    Every size but the last, which is that of all rows, is half of the next one: a block's best
+    are those of its two halves.
+    """
+    halves = [
+        _search(rows, queries, k, metric, start, start + sizes[0])
+        for start in range(0, len(rows) - sizes[0] + 1, sizes[0])
+    ]
+    parts = [Part(sizes[0], tuple(halves[:_BLOCKS]))]
+    for size in sizes[1:-1]:
+        pairs = zip(halves[::2], halves[1::2], strict=False)
+        halves = [_union([one, other], k) for one, other in pairs]
+        parts.append(Part(size, tuple(halves[:_BLOCKS])))
+    if len(sizes) > 1:
+        covered = halves[-1].stop
+        if covered < len(rows):
+            halves.append(_search(rows, queries, k, metric, covered, len(rows)))
+        parts.append(Part(len(rows), (_union(halves, k),)))
     return tuple(parts)
+
+
+def _search(rows: Floats, queries: Floats, k: int, metric: str, start: int, stop: int) -> Block:
+    found = exact_search(rows[start:stop], queries, min(k, stop - start), metric=metric)
+    return Block(start, stop, found.ids + start, found.scores)
+
+
+def _union(blocks: list[Block], k: int) -> Block:
+    """One block of adjoining ones."""
+    ids = np.concatenate([block.ids for block in blocks], axis=1)
+    scores = np.concatenate([block.scores for block in blocks], axis=1)
+    return Block(blocks[0].start, blocks[-1].stop, *top_k(ids, scores, k))
