@@ -166,11 +166,16 @@ def _recalls(walker: Walker, part: Part, q: Floats, depths: Rows, truth: Rows) -
 
 
 def without(neighbours: NDArray[np.uint32], rows: Rows) -> NDArray[np.uint32]:
-    """Neighbours (n, degree) of a graph that has no edge to some rows: their slots are unused."""
+    """Neighbours (n, degree) of a graph without edges to some rows: last slots are unused."""
     gone = np.zeros(len(neighbours), np.bool_)
     gone[rows] = True
     kept = neighbours.copy()
     for start, some in _numbered(kept):
-        own = np.arange(start, start + len(some), dtype=np.uint32)[:, None]
-        np.copyto(some, own, where=gone[some])
+        lost = gone[some]
+        hit = np.flatnonzero(lost.any(axis=1))
+        # A walk takes the first slot with the row's own number for the end of its neighbours.
+        order = np.argsort(lost[hit], axis=1, kind="stable")
+        left = np.take_along_axis(some[hit], order, axis=1)
+        unused = np.take_along_axis(lost[hit], order, axis=1)
+        some[hit] = np.where(unused, (start + hit).astype(np.uint32)[:, None], left)
     return kept
