@@ -123,7 +123,7 @@ def nestbit_all(_: int) -> list[list[Setting]]:
 
 
 def nestbit_probed(partitions: int) -> list[list[Setting]]:
-    return [*wider("n_probe", "oversample", (3, 10, 30))(partitions), TARGETED]
+    return [*wider("n_probe", "oversample", (10, 30, 100, 200))(partitions), TARGETED]
 
 
 def faiss_build(rows: np.ndarray, task: Task) -> None:

@@ -4,7 +4,8 @@ The rows are the first n of those that bench/index_peers.py --work DIR made ther
 built once and compacted into each layout; a process of its own, on one core, opens and searches
 it at target recalls, one query at a time and 64 together. What was measured is kept in DIR.
 
-    python bench/growth.py DIR --rows 1e5 3e5 1e6 3e6 1e7 --out bench/results/growth.json
+    python bench/growth.py DIR --rows 1e5 3e5 1e6 --out bench/results/growth.json
+    python bench/growth.py DIR --made "all rows=DIR/0/index.nest" "partitions=DIR/1/index.nest"
 """
 
 from __future__ import annotations
@@ -60,16 +61,35 @@ def grow(work: Path, n: int) -> list[dict[str, Any]]:
             began = time.process_time()
             index.compact(**options(n))
             seconds = time.process_time() - began
-            command = [sys.executable, __file__, "--search", str(path), str(truth), str(work)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-            for case in json.loads(done.stdout):
-                print(n, layout, case, file=sys.stderr)
-                told.append(
-                    {"rows": n, "layout": layout, "add_s": adding, "compact_s": seconds, **case}
-                )
+            took = {"add_s": adding, "compact_s": seconds}
+            told += [took | case for case in measured(path, n, layout, truth, work)]
     shutil.rmtree(path)
     write(kept, json.dumps(told))
     return told
+
+
+def measured(path: Path, n: int, layout: str, truth: Path, work: Path) -> list[dict[str, Any]]:
+    """What a process of its own tells of the searches of an index."""
+    command = [sys.executable, __file__, "--search", str(path), str(truth), str(work)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    cases = [{"rows": n, "layout": layout, **case} for case in json.loads(done.stdout)]
+    for case in cases:
+        print(case, file=sys.stderr)
+    return cases
+
+
+def made_already(work: Path, indexes: list[str]) -> list[dict[str, Any]]:
+    """Measurements of indexes of all rows, LAYOUT=PATH each, that were made elsewhere."""
+    cases = []
+    for layout, _, path in (text.partition("=") for text in indexes):
+        with nb.open(path, read_only=True) as index:
+            n = len(index)
+        kept = work / f"growth-{n}-{layout.replace(' ', '-')}.json"
+        if not kept.exists():
+            cases_of_it = measured(Path(path), n, layout, work / "truth.npy", work)
+            write(kept, json.dumps(cases_of_it))
+        cases += json.loads(kept.read_text())
+    return cases
 
 
 def search(path: Path, truth: Path, work: Path) -> list[dict[str, Any]]:
@@ -131,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 3e5, 1e6])
+    parser.add_argument("--made", nargs="*", default=[], metavar="LAYOUT=INDEX")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--search", nargs=3, type=Path, help=argparse.SUPPRESS)
@@ -141,6 +162,7 @@ def main() -> None:
     if options.work is None:
         parser.error("DIR is missing")
     cases = [case for n in options.rows for case in grow(options.work, int(n))]
+    cases += made_already(options.work, options.made)
     if options.out is not None:
         write(options.out, json.dumps({**environment(), "cases": cases}, indent=1) + "\n")
     if options.figure is not None:
