@@ -42,10 +42,13 @@ def search_segments(
     for part in parts:
         if part.found and len(queries):
             width = walk_width(part, probing.beam, k, target) if walks else None
-            if width is None:
+            walked = None
+            if width is not None:
+                walked = _walked(part, queries, k, width, threads, reports)
+            if walked is None:
                 scanned.append(part)
             else:
-                found.append(_walked(part, queries, k, width, threads, reports))
+                found.append(walked)
     for number in sorted({part.segment.entry.codec for part in scanned}) if scanned else ():
         some = [part for part in scanned if part.segment.entry.codec == number]
         codec = snapshot.codecs[number]
@@ -76,8 +79,11 @@ def _walked(
     beam: int,
     threads: int | None,
     reports: list[StageReport] | None,
-) -> tuple[Rows, Floats]:
-    """The best rows of a part with a graph, by a walk of a given width."""
+) -> tuple[Rows, Floats] | None:
+    """The best rows of a part with a graph, by a walk of a given width.
+
+    None where a walk met fewer rows that pass a filter than are wanted: a scan finds them all.
+    """
     codec = part.segment.codec
     q = codec.prepare(queries)
     if reports is None:
@@ -86,6 +92,8 @@ def _walked(
         began = time.perf_counter()
         found = walk_part(part, q, k, beam, threads)
         reports += _reports(part, codec, beam, found, time.perf_counter() - began)
+    if (found.ids[:, -1] < 0).any():
+        return None
     if not len(part.zeros):
         return found.ids, found.scores
     return with_zero_rows(codec, [part], q, k, found.ids, found.scores)
