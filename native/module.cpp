@@ -16,7 +16,7 @@
 #include "dispatch.h"
 #include "encode.h"
 #include "finite.h"
-#include "module.h"
+#include "module_cells.h"
 #include "rabitq.h"
 #include "scan.h"
 #include "tables.h"
@@ -43,6 +43,7 @@ using FloatRows = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::device::c
 using RowRanges = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
+using nestbit::python::cell_ranges;
 using nestbit::python::check_signals;
 using nestbit::python::is_half;
 using nestbit::python::new_array;
@@ -264,35 +265,11 @@ ScoresOut rescore(const AnyRows& rows, const CandidateIds& ids, const FloatWeigh
                        weights.shape(1), threads, isa);
 }
 
-// `centroids` a cell, `in_books` the sum of the widths; every range has to lie inside the
-// coordinates.
-nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, size_t centroids,
-                                size_t in_books, size_t coordinates) {
-    const size_t count = first.shape(0);
-    require(count > 0 && width.shape(0) == count, "one first coordinate and one width per cell");
-    require(centroids == 16 || centroids == 256, "16 or 256 centroids per cell");
-    size_t columns = 0;
-    for (size_t c = 0; c < count; ++c) {
-        const int64_t from = first.data()[c], size = width.data()[c];
-        require(from >= 0 && size > 0 && from + size <= static_cast<int64_t>(coordinates),
-                "cells must lie inside the coordinates");
-        columns += static_cast<size_t>(size);
-    }
-    require(in_books == columns, "one column of centroids per coordinate of a cell");
-    return {first.data(), width.data(), count, columns, coordinates, centroids};
-}
-
-// `books` (16 or 256, sum of the widths).
-nestbit::CellRanges cell_ranges(const Ints& first, const Ints& width, const FloatWeights& books,
-                                size_t coordinates) {
-    return cell_ranges(first, width, books.shape(0), books.shape(1), coordinates);
-}
-
 nb::tuple cells_encode(const FloatRows& z, const Ints& first, const Ints& width,
                        const FloatWeights& centroids, const FloatWeights& decoded, size_t threads,
                        const std::string& isa) {
     const auto rows = row_block(z, "rows must be contiguous along the last axis");
-    const auto cells = cell_ranges(first, width, centroids, z.shape(1));
+    const auto cells = cell_ranges(first, width, centroids.shape(0), centroids.shape(1), z.shape(1));
     require(decoded.shape(0) == centroids.shape(0) && decoded.shape(1) == centroids.shape(1),
             "decoded must have the shape of the centroids");
     require(threads >= 1, "threads must be at least 1");
@@ -333,7 +310,7 @@ nb::tuple cells_tables(const FloatRows& z, const Ints& first, const Ints& width,
 ScoresOut cells_decode(const ByteRows& codes, const Ints& first, const Ints& width,
                        const FloatWeights& decoded, size_t coordinates, size_t threads) {
     const auto rows = row_block(codes, "codes must be contiguous along the last axis");
-    const auto cells = cell_ranges(first, width, decoded, coordinates);
+    const auto cells = cell_ranges(first, width, decoded.shape(0), decoded.shape(1), coordinates);
     require(rows.width == nestbit::code_bytes(cells.count, cells.centroids),
             "codes must have one or half a byte per cell");
     require(threads >= 1, "threads must be at least 1");
@@ -527,4 +504,5 @@ NB_MODULE(_native, m) {
     nestbit::python::add_candidates(m);
     nestbit::python::add_graph_build(m);
     nestbit::python::add_graph_walk(m);
+    nestbit::python::add_walk_queries(m);
 }

@@ -69,4 +69,7 @@ void add_graph_build(nb::module_& module);
 // Adds what walks one.
 void add_graph_walk(nb::module_& module);
 
+// Adds what queries of walks become.
+void add_walk_queries(nb::module_& module);
+
 }  // namespace nestbit::python

@@ -4,8 +4,9 @@
 
 #include <optional>
 
+#include "buffer.h"
 #include "graph/walk.h"
-#include "module.h"
+#include "module_cells.h"
 
 namespace {
 
@@ -86,15 +87,13 @@ public:
                    size_t room, size_t starts, size_t threads, const Maybe<Weights>& weights,
                    const Maybe<Floats>& fine_scales, const Maybe<Bytes>& mask,
                    const std::string& isa) const {
-        const size_t m = tables.shape(0), size = table_size(graph_.op);
-        require(tables.shape(2) == size && tables.shape(1) * size == graph_.width * (size == 16 ? 32 : 256),
-                "tables must fit the codes");
+        const size_t m = tables.shape(0);
+        require(fits(tables.shape(1), tables.shape(2)), "tables must fit the codes");
         require(scales.shape(0) == m && bases.shape(0) == m, "one scale and one base per query");
-        require(k >= 1 && k <= beam && beam <= room && starts >= 1, "1 <= k <= beam <= room, 1 <= starts");
-        require(threads >= 1, "threads must be at least 1");
-        require(!mask || mask->shape(0) == (graph_.n + 7) / 8, "one bit of the mask per row");
-        WalkRequest request{&graph_, m,           k,       beam,    room, starts, tables.data(), scales.data(),
-                            bases.data(), nullptr, nullptr, Bitmap(mask ? mask->data() : nullptr), threads};
+        WalkRequest request = asked(m, k, beam, room, starts, threads, mask);
+        request.tables = tables.data();
+        request.scales = scales.data();
+        request.bases = bases.data();
         if (fine_) {
             const size_t dim = graph_.fine.width;
             require(weights && fine_scales && weights->shape(0) == m && weights->shape(1) == dim &&
@@ -109,22 +108,89 @@ public:
         } else {
             require(!weights && !fine_scales, "weights are for a finer level");
         }
+        return found(table_of(isa), request, {}, [] { return true; });
+    }
+
+    // Rounds queries in float, walks, and adds what the scores lack; ids count from `offset` on.
+    nb::tuple search(FLOAT_QUERIES, size_t k, size_t beam, size_t room, size_t starts, size_t threads,
+                     const Maybe<Bytes>& mask, int64_t offset, const std::string& isa) const {
+        const walking::FloatQueries queries =
+            float_queries(z, first, width, books, bias, gain, weights, fine_bias, threads);
+        const CellRanges& cells = queries.coarse.cells;
+        const size_t m = queries.coarse.m, count = table_count(cells.count, cells.centroids);
+        require(fits(count, cells.centroids), "cells must fit the codes");
+        require(queries.dim == (fine_ ? graph_.fine.width : 0), "weights for the fine rows, if there are");
+        WalkRequest request = asked(m, k, beam, room, starts, threads, mask);
         const KernelTable& table = table_of(isa);
+        const Buffer<uint8_t> tables = make_buffer<uint8_t>(m * count * cells.centroids);
+        const Buffer<int16_t> rounded = make_buffer<int16_t>(m * queries.dim);
+        const Buffer<float> terms = make_buffer<float>(4 * m);
+        float* const to = terms.get();
+        const walking::RoundedQueries out{tables.get(), to, to + m, rounded.get(), to + 2 * m, to + 3 * m};
+        request.tables = out.tables;
+        request.scales = out.scales;
+        request.bases = out.bases;
+        request.weights = out.weights;
+        request.fine_scales = out.fine_scales;
+        return found(table, request, {out.bias, offset},
+                     [&] { return walking::round_queries(table, queries, out) == m; });
+    }
+
+private:
+    using WalkRequest = walking::WalkRequest;
+
+    // What is added to what a walk finds: a bias of each query, if there are, and to ids.
+    struct Added {
+        const float* bias = nullptr;
+        int64_t offset = 0;
+    };
+
+    bool fits(size_t tables, size_t values) const {
+        return values == table_size(graph_.op) &&
+               tables * values == graph_.width * (graph_.op == Op::cells ? 32 : 256);
+    }
+
+    WalkRequest asked(size_t m, size_t k, size_t beam, size_t room, size_t starts, size_t threads,
+                      const Maybe<Bytes>& mask) const {
+        require(k >= 1 && k <= beam && beam <= room && starts >= 1, "1 <= k <= beam <= room, 1 <= starts");
+        require(threads >= 1, "threads must be at least 1");
+        require(!mask || mask->shape(0) == (graph_.n + 7) / 8, "one bit of the mask per row");
+        WalkRequest request{};
+        request.graph = &graph_;
+        request.m = m;
+        request.k = k;
+        request.beam = beam;
+        request.room = room;
+        request.starts = starts;
+        request.threads = threads;
+        if (mask) request.mask = Bitmap(mask->data());
+        return request;
+    }
+
+    // `prepare` makes the queries, and tells whether they are finite.
+    template <typename Prepare>
+    static nb::tuple found(const KernelTable& table, const WalkRequest& request, const Added& added,
+                           const Prepare& prepare) {
+        const size_t m = request.m, k = request.k;
         auto ids = new_array<int64_t>(m, k);
         auto scores = new_array<float>(m, k);
         auto counts = new_array<int64_t>(m, size_t{2});
         int64_t* ids_to = ids.data();
         float* scores_to = scores.data();
         int64_t* counts_to = counts.data();
+        bool finite = false;
         {
             const nb::gil_scoped_release released;
-            walking::walk(table, request, ids_to, scores_to, counts_to);
+            finite = prepare();
+            if (finite) walking::walk(table, request, ids_to, scores_to, counts_to);
+            for (size_t i = 0; finite && added.bias && i < m * k; ++i) {
+                scores_to[i] += added.bias[i / k];
+                if (ids_to[i] >= 0) ids_to[i] += added.offset;
+            }
         }
+        require(finite, "queries must be finite");
         return nb::make_tuple(std::move(ids), std::move(scores), std::move(counts));
     }
-
-private:
-    using WalkRequest = walking::WalkRequest;
 
     static walking::Factors factors(const Maybe<AnyFactors>& scale, const Maybe<Floats>& bias, size_t n) {
         require(!scale || scale->shape(0) == n, "one scale per row");
@@ -204,7 +270,14 @@ void nestbit::python::add_graph_walk(nb::module_& m) {
                      "weights: " ARRAY("int16") " | None = None, fine_scales: " ARRAY("float32")
                      " | None = None, mask: " ARRAY("uint8") " | None = None, isa: str = '') -> tuple["
                      ARRAY("int64") ", " ARRAY("float32") ", " ARRAY("int64") "]"),
-             "The k best rows a walk finds, and counts of rows scored and expanded.");
+             "The k best rows a walk finds, and counts of rows scored and expanded.")
+        .def("search", &Graph::search, FLOAT_QUERIES_ARGUMENTS, "k"_a, "beam"_a, "room"_a, "starts"_a,
+             "threads"_a, "mask"_a.noconvert() = nb::none(), "offset"_a = 0, "isa"_a = "",
+             nb::sig("def search(self, " FLOAT_QUERIES_SIGNATURE ", k: int, beam: int, room: int, "
+                     "starts: int, threads: int, mask: " ARRAY("uint8") " | None = None, offset: int = 0, "
+                     "isa: str = '') -> tuple[" ARRAY("int64") ", " ARRAY("float32") ", "
+                     ARRAY("int64") "]"),
+             "What `walk` finds for queries as `round_queries` rounds them, with their bias added.");
     m.def("graph_of_records", &graph_of_records, "wide"_a, "records"_a.noconvert(), "degree"_a,
           "scaled"_a, "biased"_a, COMMON_ARGUMENTS,
           nb::sig("def graph_of_records(wide: bool, records: " ARRAY("uint8")

@@ -26,10 +26,10 @@ void make_tables(const KernelTable& table, const TablesRequest& request, float* 
     const size_t values = table_count(cells.count, cells.centroids) * cells.centroids;
     const size_t step = std::max<size_t>(1, kProductsPerTask / (cells.columns * cells.centroids));
     parallel_for((request.m + step - 1) / step, request.threads, [&](size_t task) {
-        std::vector<float> low(cells.count);
+        std::vector<float> low(cells.count), own(tables ? 0 : values);
         const size_t last = std::min(request.m, (task + 1) * step);
         for (size_t q = task * step; q < last; ++q) {
-            const TablesOut out{tables + q * values, rounded + q * values, low.data(), scale + q,
+            const TablesOut out{tables ? tables + q * values : own.data(), rounded + q * values, low.data(), scale + q,
                                 base + q};
             table.tables(books, request.queries + static_cast<ptrdiff_t>(q) * request.stride, out);
             std::fill(out.tables + used, out.tables + values, 0.0f);

@@ -19,7 +19,8 @@ inline constexpr size_t table_count(size_t cells, size_t centroids) {
     return centroids == 16 ? round_up(cells, 2) : cells;
 }
 
-// tables and rounded (m, table_count, centroids), scale and base (m,), as TablesFn tells.
+// tables and rounded (m, table_count, centroids), scale and base (m,), as TablesFn tells. Without
+// room for the tables only what is made of them is kept.
 void make_tables(const KernelTable& table, const TablesRequest& request, float* tables,
                  uint8_t* rounded, float* scale, float* base);
 

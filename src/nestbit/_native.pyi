@@ -276,6 +276,33 @@ class Graph:
     ]:
         """The k best rows a walk finds, and counts of rows scored and expanded."""
 
+    def search(
+        self,
+        z: numpy.typing.NDArray[numpy.float32],
+        first: numpy.typing.NDArray[numpy.int32],
+        width: numpy.typing.NDArray[numpy.int32],
+        books: numpy.typing.NDArray[numpy.float32],
+        bias: numpy.typing.NDArray[numpy.float32],
+        gain: float,
+        weights: numpy.typing.NDArray[numpy.float32] | None,
+        fine_bias: numpy.typing.NDArray[numpy.float32] | None,
+        k: int,
+        beam: int,
+        room: int,
+        starts: int,
+        threads: int,
+        mask: numpy.typing.NDArray[numpy.uint8] | None = None,
+        offset: int = 0,
+        isa: str = "",
+    ) -> tuple[
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.float32],
+        numpy.typing.NDArray[numpy.int64],
+    ]:
+        """
+        What `walk` finds for queries as `round_queries` rounds them, with their bias added.
+        """
+
 def graph_of_records(
     wide: bool,
     records: numpy.typing.NDArray[numpy.uint8],
@@ -305,3 +332,26 @@ def graph_of_codes(
     fine_bias: numpy.typing.NDArray[numpy.float32] | None,
 ) -> Graph:
     """A graph of rows' neighbours and every row's code."""
+
+def round_queries(
+    z: numpy.typing.NDArray[numpy.float32],
+    first: numpy.typing.NDArray[numpy.int32],
+    width: numpy.typing.NDArray[numpy.int32],
+    books: numpy.typing.NDArray[numpy.float32],
+    bias: numpy.typing.NDArray[numpy.float32],
+    gain: float,
+    weights: numpy.typing.NDArray[numpy.float32] | None,
+    fine_bias: numpy.typing.NDArray[numpy.float32] | None,
+    threads: int,
+    isa: str = "",
+) -> tuple[
+    numpy.typing.NDArray[numpy.uint8],
+    numpy.typing.NDArray[numpy.float32],
+    numpy.typing.NDArray[numpy.float32],
+    numpy.typing.NDArray[numpy.int16] | None,
+    numpy.typing.NDArray[numpy.float32] | None,
+    numpy.typing.NDArray[numpy.float32],
+]:
+    """
+    Tables, scales and bases, weights and theirs, and the bias that all scores lack.
+    """

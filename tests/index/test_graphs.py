@@ -113,6 +113,18 @@ def test_a_filter_costs_no_recall(index, queries, truth, share):
     assert recall(hits.ids, expected) >= 0.93
 
 
+def test_a_narrow_walk_that_meets_too_few_rows_of_a_filter_gives_way_to_a_scan(
+    index, rows, queries
+):
+    far = np.sort(np.argsort(rows @ queries[0])[: N // 5])
+    where = {"n": {"in": far.tolist()}}
+    hits = index.search(queries[:1], 10, where=where, beam=10, explain=True)
+    scanned = index.search(queries[:1], 10, where=where, plan=nb.Plan.default(index.codec))
+    assert np.isin(hits.ids, far).all()
+    assert [stage.graph is None for stage in hits.stages] == [False, True, True]
+    np.testing.assert_array_equal(hits.ids, scanned.ids)
+
+
 def test_all_rows_are_found_where_fewer_than_k_are_left(index, queries):
     index.delete(range(30, N))
     hits = index.search(queries[:3], 50)

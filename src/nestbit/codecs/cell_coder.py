@@ -226,13 +226,18 @@ class CellCoder:
         rows: Floats = self.basis.rows(y) + self.basis.mean
         return rows
 
-    def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
-        """Tables of the queries over all cells, or over the first ``dims``."""
-        cells = self.cells if dims is None else self.cells.prefix(dims)
+    def weights(self, queries: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """Coordinates (m, r), whose products with the cells' centroids make scores, and biases."""
         bias = bias + queries @ self.basis.mean
         if self.factor.offset:
             queries = queries - self.basis.mean
-        return CellScorer(cells.tables(self.basis.queries(queries)), bias, metric)
+        return self.basis.queries(queries), bias
+
+    def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
+        """Tables of the queries over all cells, or over the first ``dims``."""
+        cells = self.cells if dims is None else self.cells.prefix(dims)
+        coordinates, bias = self.weights(queries, bias)
+        return CellScorer(cells.tables(coordinates), bias, metric)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Basis and codebooks; the notes go into the header."""

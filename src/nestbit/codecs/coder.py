@@ -57,6 +57,9 @@ class FittedCoder(Protocol):
     def decode(self, data: NDArray[Any], factors: Mapping[str, Factor]) -> Floats:
         """Float rows (n, dim) of packed rows and their factors."""
 
+    def weights(self, queries: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """What codes, or their cells' centroids, are multiplied with, and what is added, (m,)."""
+
     def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
         """Prepare queries (m, dim) whose scores get ``bias`` (m,), for a prefix if given."""
 

@@ -90,13 +90,20 @@ class AffineCoder:
             return raw
         return raw * self.step + self.offset
 
+    def weights(self, queries: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """Weights (m, d) and bias (m,) with q·decode(row) = bias + weights·code.
+
+        Queries of fewer dimensions are multiplied with the first of the code.
+        """
+        if self.step is not None and self.offset is not None:
+            bias = bias + queries @ self.offset[: queries.shape[1]]
+            queries = queries * self.step[: queries.shape[1]]
+        return queries, bias
+
     def scorer(self, queries: Floats, bias: Floats, metric: Metric, dims: int | None) -> Scorer:
         """q·decode(row) = bias + weights·code, over the first ``dims`` dimensions if given."""
-        weights = queries if dims is None else np.ascontiguousarray(queries[:, :dims])
-        if self.step is not None and self.offset is not None:
-            bias = bias + weights @ self.offset[: weights.shape[1]]
-            weights = weights * self.step[: weights.shape[1]]
-        return FloatScorer(weights, bias, metric, dims)
+        some = queries if dims is None else np.ascontiguousarray(queries[:, :dims])
+        return FloatScorer(*self.weights(some, bias), metric, dims)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """The calibration arrays; they say all."""

@@ -87,7 +87,11 @@ class Level:
     def scorer(self, queries: Floats, *, dims: int | None = None) -> Scorer:
         """Prepare float queries (m, dim), limited to the first ``dims`` of the code if given."""
         moved, bias = self._move(queries)
-        return self.coder.scorer(moved, bias, self._metric(queries), dims)
+        return self.coder.scorer(moved, bias, self.query_metric(queries), dims)
+
+    def weights(self, queries: Floats) -> tuple[Floats, Floats]:
+        """What queries (m, dim) are over the whole code, and what products lack, (m,)."""
+        return self.coder.weights(*self._move(queries))
 
     def binary_scorer(self, queries: Floats) -> Scorer:
         """Encode the queries (m, dim) like rows and compare codes; for the bits layout only."""
@@ -99,7 +103,7 @@ class Level:
         codes, _ = self.encode(queries)
         magnitude = float(coder.step.mean()) / 2
         bias = self._move(queries)[1]
-        return HammingScorer(codes.data, coder.dim, magnitude**2, bias, self._metric(queries))
+        return HammingScorer(codes.data, coder.dim, magnitude**2, bias, self.query_metric(queries))
 
     def _move(self, queries: Floats) -> tuple[Floats, Floats]:
         """Weights (m, d) over the coder's dimensions and bias (m,), by the adjoint of `decode`.
@@ -108,6 +112,8 @@ class Level:
         op after the last of them adds is the same for every row and goes into the bias.
         """
         bias = np.zeros(len(queries), np.float32)
+        if not self.ops:
+            return queries, bias
         last = max((i for i, op in enumerate(self.ops) if not isinstance(op, Affine)), default=-1)
         for i, op in enumerate(self.ops):
             if isinstance(op, Affine) and i > last:
@@ -117,7 +123,8 @@ class Level:
                 queries = op.rows(queries)
         return queries, bias
 
-    def _metric(self, queries: Floats) -> Metric:
+    def query_metric(self, queries: Floats) -> Metric:
+        """How inner products of queries (m, dim) become scores."""
         return Metric(row_lengths(queries) ** 2 if self.metric == "l2" else None)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -35,6 +35,7 @@ FORMAT_VERSION = 1
 _SMALL = ("entries", "depths", "beams", "recalls", "errors")
 # A beam is trusted where its measured recall, less so many standard errors, reaches the target.
 _CAUTION = 1.0
+_BEAMS_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class SegmentGraph:
         self._file = MappedFile(path, "graph", FORMAT, (FORMAT_VERSION,), entry.header_crc32)
         # What a walk over the segment needs, made at the first one.
         self.walker: Any = None
+        self._beams: dict[tuple[int, float], int | None] = {}
         try:
             header = json.loads(self._file.header.metadata["header"])
             self.profile: str = header["profile"]
@@ -96,6 +98,17 @@ class SegmentGraph:
                 raise ValueError(f"it has not the {n} rows of its segment")
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} does not fit its segment: {error!r}") from error
+
+    def beam(self, k: int, target_recall: float) -> int | None:
+        """`Measured.beam`, which is remembered for the options that come again and again."""
+        asked = k, target_recall
+        try:
+            return self._beams[asked]
+        except KeyError:
+            if len(self._beams) >= _BEAMS_KEPT:
+                self._beams.clear()
+            self._beams[asked] = found = self.measured.beam(k, target_recall)
+            return found
 
     @property
     def _body(self) -> str:

@@ -132,7 +132,7 @@ def _measure(
         scan_parts(codec, [part], queries[i : i + 1], k, None, 1, probing)
         middle = time.perf_counter()
         if beam is not None:
-            walker.walk(codec, q[i : i + 1], k, beam, threads=1)
+            walker.walk(q[i : i + 1], k, beam, threads=1)
         seconds.append((middle - began, time.perf_counter() - middle))
     scan_ms, walk_ms = (1e3 * float(x) for x in np.median(seconds, axis=0))
     return measured, None if beam is None else walk_ms, scan_ms
@@ -140,11 +140,10 @@ def _measure(
 
 def _recalls(walker: Walker, part: Part, q: Floats, depths: Rows, truth: Rows) -> Measured:
     """Recall of walks of every width, until one finds enough."""
-    codec = part.segment.codec
     recalls, errors, beams = [], [], []
     for beam in BEAMS:
         k = min(beam, int(depths[-1]))
-        found = walker.walk(codec, q, k, beam, mask=part.mask).ids
+        found = walker.walk(q, k, beam, mask=part.mask).ids
         shares = [
             np.array([np.isin(a[:d], b[:d]).mean() for a, b in zip(truth, found, strict=True)])
             if d <= k

@@ -24,6 +24,8 @@ T = TypeVar("T")
 # What a snapshot sees of the catalog: rows deleted later are there, rows added later are not.
 _VISIBLE = "row <= ? AND (deleted IS NULL OR deleted > ?)"
 
+_HORIZON = "SELECT value FROM state WHERE key = 'horizon'"
+
 # So few rows are named in the statement, which is faster than a list that SQLite has to parse.
 _LISTED = 100
 _IDS_OF_FEW = [
@@ -63,15 +65,27 @@ def _passing_rows(
 def ids_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> list[Id]:
     """Ids of row numbers, in their order."""
     listed = rows.tolist()
+    known = snapshot.ids.of(listed)
+    if known is not None:
+        # A snapshot that is out of date moves on, whether or not it could tell by itself.
+        if catalog.select(_HORIZON, ())[0][0] > snapshot.generation:
+            raise StaleSnapshotError
+        return known
+    ids = _read_ids(catalog, snapshot, listed)
+    snapshot.ids.asked(listed, catalog, snapshot.last_row, snapshot.state.id_kind)
+    return ids
+
+
+def _read_ids(catalog: Catalog, snapshot: Snapshot, listed: Sequence[int]) -> list[Id]:
     if len(listed) <= _LISTED:
         found = catalog.select(_IDS_OF_FEW[len(listed)], listed)
         # One statement sees one state of the catalog, so it proves its rows by itself.
         if len(found) == len(listed) and all(row[2] <= snapshot.generation for row in found):
-            return _in_order({row: id_ for row, id_, _ in found}, rows, catalog)
+            return _in_order({row: id_ for row, id_, _ in found}, listed, catalog)
     query = "SELECT row, id FROM rows WHERE row IN (SELECT value FROM json_each(?))"
     with _reading(catalog, snapshot) as connection:
         by_row = dict(connection.execute(query, (json.dumps(listed),)))
-    return _in_order(by_row, rows, catalog)
+    return _in_order(by_row, listed, catalog)
 
 
 def records_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> list[Record]:
@@ -82,7 +96,7 @@ def records_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> list[Record]
     with _reading(catalog, snapshot) as connection:
         found = connection.execute(query, (json.dumps(rows.tolist()),))
         by_row = {row: _record(*rest) for row, *rest in found}
-    return _in_order(by_row, rows, catalog)
+    return _in_order(by_row, rows.tolist(), catalog)
 
 
 def rows_of(catalog: Catalog, snapshot: Snapshot, ids: Sequence[Id]) -> dict[Id, int]:
@@ -125,9 +139,9 @@ def embeddings_of(snapshot: Snapshot, rows: Rows) -> Floats:
     return found
 
 
-def _in_order(by_row: Mapping[int, T], rows: Rows, catalog: Catalog) -> list[T]:
+def _in_order(by_row: Mapping[int, T], rows: Sequence[int], catalog: Catalog) -> list[T]:
     try:
-        return [by_row[row] for row in rows.tolist()]
+        return [by_row[row] for row in rows]
     except KeyError as error:
         raise FileFormatError(
             f"{catalog.path} lacks row {error} of a segment; restore the index from a copy"
@@ -146,7 +160,7 @@ def _moment(snapshot: Snapshot) -> tuple[int, int]:
 def _reading(catalog: Catalog, snapshot: Snapshot) -> Iterator[sqlite3.Connection]:
     """A view of the catalog in which every row of the snapshot still has its entry."""
     with catalog.read() as connection:
-        row = connection.execute("SELECT value FROM state WHERE key = 'horizon'").fetchone()
+        row = connection.execute(_HORIZON).fetchone()
         if row is None or row[0] > snapshot.generation:
             raise StaleSnapshotError
         yield connection

@@ -51,8 +51,11 @@ class Query:
 
     def _named(self, hits: Hits, catalog: Catalog, snapshot: Snapshot) -> Hits:
         """Hits whose ids are row numbers with the rows' ids, documents and metadata."""
-        unique, inverse = _distinct(hits.ids)
         kind = snapshot.state.id_kind
+        if not self.documents and len(hits.ids) == 1:  # a query finds no row twice
+            ids = id_array(lookup.ids_of(catalog, snapshot, hits.ids[0]), kind)
+            return Hits(ids[None], hits.scores, hits.stages)
+        unique, inverse = _distinct(hits.ids)
         if not self.documents:
             ids = id_array(lookup.ids_of(catalog, snapshot, unique), kind)
             return Hits(ids[inverse], hits.scores, hits.stages)

@@ -1,41 +1,23 @@
-"""The stages of a plan over many segments at once.
-
-Every stage runs over all segments before the next one begins: the coarse candidates of all are
-merged first, so that many small segments do not multiply the rows that finer levels read.
-Places count the rows of all segments, one segment after the other. In partitioned segments a scan
-may open the partitions nearest to each query alone (`nestbit.index.probe`).
-"""
+"""A search of many segments: those with a graph are walked, the others go through a plan."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
 
 from nestbit._arrays import Floats
-from nestbit.codecs import Codec, CodesScorer, LevelCodes
-from nestbit.codecs.codes import concatenate
+from nestbit.codecs import Codec
+from nestbit.index.found import best_of_all, report_of, with_zero_rows
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Probing
 from nestbit.index.parts import Part
-from nestbit.index.probe import Prober, allowed_loss, counted
 from nestbit.index.profiles import DEFAULT_TARGET
 from nestbit.index.snapshot import Snapshot
+from nestbit.index.stages import Group
 from nestbit.index.walk import walk_part, walk_width
-from nestbit.kernels.floats import top_k
-from nestbit.search import Plan, Reads, Stage, StageReport
-from nestbit.search.adaptive import rescore_to_target
-from nestbit.search.arrays import error_prior, part_of, stage_report
-
-# Rows gathered from finer levels for one step of rescoring fill about this much.
-_GATHER_BYTES = 32 << 20
-# Scores of one step, over all its queries.
-_STEP_SCORES = 1 << 22
-# So few rows, or so small a share, are read at their finest level instead of scanned.
-_FEW_ROWS = 4096
-_FEW_SHARE = 0.01
+from nestbit.kernels.graph_walk import Walked
+from nestbit.search import Plan, Stage, StageReport
 
 
 def search_segments(
@@ -53,24 +35,28 @@ def search_segments(
     ``parts`` tell the rows that may be found. A plan that is None follows from ``probing``. Where
     ``reports`` are wanted, what each stage did is appended.
     """
-    parts = [part for part in parts if part.found and len(queries)]
+    walks = plan is None and probing.n_probe is None
+    target = probing.target_recall or DEFAULT_TARGET
     found: list[tuple[Rows, Floats]] = []
-    if plan is None and probing.n_probe is None:
-        target = probing.target_recall or DEFAULT_TARGET
-        widths = [walk_width(part, probing.beam, k, target) for part in parts]
-        for part, width in zip(parts, widths, strict=True):
+    scanned = []
+    for part in parts:
+        if part.found and len(queries):
+            width = walk_width(part, probing.beam, k, target) if walks else None
+            walked = None
             if width is not None:
-                group = _Group.of(part.segment.codec, [part], queries, k, threads, probing, reports)
-                found.append(group.walk(width))
-        parts = [part for part, width in zip(parts, widths, strict=True) if width is None]
-    for number in sorted({part.segment.entry.codec for part in parts}):
-        some = [part for part in parts if part.segment.entry.codec == number]
+                walked = _walked(part, queries, k, width, threads, reports)
+            if walked is None:
+                scanned.append(part)
+            else:
+                found.append(walked)
+    for number in sorted({part.segment.entry.codec for part in scanned}) if scanned else ():
+        some = [part for part in scanned if part.segment.entry.codec == number]
         codec = snapshot.codecs[number]
         # The plan is meant for the codec in use; rows that wait as float32 are scanned exactly.
         stages = plan if plan is not None and codec is snapshot.codec else None
-        found.append(_Group.of(codec, some, queries, k, threads, probing, reports).run(stages))
+        found.append(Group.of(codec, some, queries, k, threads, probing, reports).run(stages))
     # A group's rows are the best k in their order already.
-    return found[0] if len(found) == 1 else _merged(found, len(queries), k)
+    return found[0] if len(found) == 1 else best_of_all(found, len(queries), k)
 
 
 def scan_parts(
@@ -83,288 +69,47 @@ def scan_parts(
     probing: Probing | None = None,
 ) -> tuple[Rows, Floats]:
     """Places and scores of the best rows of segments of one codec, without walks over graphs."""
-    return _Group.of(codec, parts, queries, k, threads, probing or Probing(), None).run(plan)
+    return Group.of(codec, parts, queries, k, threads, probing or Probing(), None).run(plan)
 
 
-def _merged(found: Sequence[tuple[Rows, Floats]], m: int, k: int) -> tuple[Rows, Floats]:
-    """The best k of what was found for m queries in several sets of rows, or in one."""
-    if len(found) == 1:
-        return top_k(*found[0], k)
-    places = [np.empty((m, 0), np.int64), *(places for places, _ in found)]
-    scores = [np.empty((m, 0), np.float32), *(scores for _, scores in found)]
-    return top_k(np.concatenate(places, axis=1), np.concatenate(scores, axis=1), k)
+def _walked(
+    part: Part,
+    queries: Floats,
+    k: int,
+    beam: int,
+    threads: int | None,
+    reports: list[StageReport] | None,
+) -> tuple[Rows, Floats] | None:
+    """The best rows of a part with a graph, by a walk of a given width.
 
-
-@dataclass(frozen=True)
-class _Group:
-    """A search among the segments of one codec, for prepared queries (m, dim)."""
-
-    codec: Codec
-    parts: Sequence[Part]
-    q: Floats
-    k: int
-    threads: int | None
-    target_recall: float | None
-    probers: Sequence[Prober | None]
-    reports: list[StageReport] | None
-
-    @classmethod
-    def of(
-        cls,
-        codec: Codec,
-        parts: Sequence[Part],
-        queries: Floats,
-        k: int,
-        threads: int | None,
-        probing: Probing,
-        reports: list[StageReport] | None,
-    ) -> _Group:
-        """A search of ``queries`` (m, dim), with the partitions that each of them opens."""
-        q = codec.prepare(queries)
-        probers: list[Prober | None] = [
-            Prober(part, part.segment.partitions, q, codec.metric, k, probing)
-            if part.segment.n_partitions and part.live and not probing.everything
-            else None
-            for part in parts
-        ]
-        target = probing.target_recall
-        if target is not None and any(probers):
-            target = 1 - allowed_loss(target)
-        return cls(codec, parts, q, k, threads, target, probers, reports)
-
-    @property
-    def live(self) -> int:
-        """Rows that the stages may find."""
-        return sum(part.live for part in self.parts)
-
-    def run(self, plan: Plan | None) -> tuple[Rows, Floats]:
-        """The best rows by a plan, or by the finest level alone where few may be found."""
-        if plan is None:
-            plan = Plan.default(self.codec, target_recall=self.target_recall)
-        n = sum(len(part.segment) for part in self.parts)
-        places = np.empty((len(self.q), 0), np.int64)
-        scores = np.empty((len(self.q), 0), np.float32)
-        if self.live and self.live < n and self.live <= max(_FEW_ROWS, _FEW_SHARE * n):
-            places, scores = self.exact()
-        elif self.live:
-            places, scores = self.stages(plan)
-        return self.with_zero_rows(places, scores)
-
-    def walk(self, beam: int) -> tuple[Rows, Floats]:
-        """The best rows of a part with a graph, by a walk of a given width."""
-        (part,) = self.parts
+    None where a walk met fewer rows that pass a filter than are wanted: a scan finds them all.
+    """
+    codec = part.segment.codec
+    q = codec.prepare(queries)
+    if reports is None:
+        found = walk_part(part, q, k, beam, threads)
+    else:
         began = time.perf_counter()
-        places, scores, walked = walk_part(part, self.codec, self.q, self.k, beam, self.threads)
-        if self.reports is not None:
-            coarse, seconds = Stage(0), time.perf_counter() - began
-            read, kept = int(walked.scored.sum()), int(walked.expanded.sum())
-            self.report(coarse, read, kept, seconds, None, graph=self.told(part, beam))
-            if len(self.codec.levels) > 1:
-                fine = Stage(len(self.codec.levels) - 1)
-                self.report(fine, kept, places.size, 0.0, walked.expanded)
-        return self.with_zero_rows(places, scores)
-
-    @staticmethod
-    def told(part: Part, beam: int) -> str:
-        """A walk in words."""
-        graph = part.segment.graph
-        assert graph is not None
-        return f"{graph.profile}, beam {beam}; {graph.why}"
-
-    def stages(self, plan: Plan) -> tuple[Rows, Floats]:
-        """The stages of a plan, each over all segments."""
-        m, places, scores = len(self.q), np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
-        stages = list(enumerate(plan.stages))
-        if plan.stages[0].target_recall is not None:
-            places, scores = self.to_target(plan)
-            stages = stages[2:]
-        for i, stage in stages:
-            began = time.perf_counter()
-            scorer, keep, read = self.scorer(stage), self.keep(plan, i), None
-            if i == 0:
-                everyone = np.arange(m)
-                places, scores = self.scan(scorer, everyone, keep)
-                rows_read = self.scanned(everyone)
-            else:
-                rows_read = places.size
-                read = np.full(m, places.shape[1])
-                places = np.sort(places, axis=1)
-                scores = self.rescore(scorer, places, ascending=True)
-                places, scores = top_k(places, scores, keep)
-            seconds = time.perf_counter() - began
-            self.report(stage, rows_read, m * keep, seconds, read, scan=i == 0)
-        return places, scores
-
-    def to_target(self, plan: Plan) -> tuple[Rows, Floats]:
-        """The first two stages, where the first has a target recall."""
-        coarse, fine = plan.stages[:2]
-        assert coarse.target_recall is not None
-        scanner, rescorer = self.scorer(coarse), self.scorer(fine)
-        began, scanning, scanned = time.perf_counter(), 0.0, 0
-        m, keep = len(self.q), self.keep(plan, 1)
-
-        def scan(queries: Rows, count: int) -> tuple[Rows, Floats]:
-            nonlocal scanning, scanned
-            start = time.perf_counter()
-            found = self.scan(part_of(scanner, queries, m), queries, count)
-            scanned += self.scanned(queries)
-            scanning += time.perf_counter() - start
-            return found
-
-        def rescore(queries: Rows, places: Rows) -> Floats:
-            return self.rescore(part_of(rescorer, queries, m), places)
-
-        prior = error_prior(self.codec, self.q, coarse, fine)
-        n = self.most_opened(keep)
-        found = rescore_to_target(scan, rescore, m, n, keep, coarse.target_recall, prior)
-        total = int(found.read.sum())
-        self.report(coarse, scanned, total, scanning, None, scan=True)
-        seconds = time.perf_counter() - began - scanning
-        self.report(fine, total, m * keep, seconds, found.read)
+        found = walk_part(part, q, k, beam, threads)
+        reports += _reports(part, codec, beam, found, time.perf_counter() - began)
+    if (found.ids[:, -1] < 0).any():
+        return None
+    if not len(part.zeros):
         return found.ids, found.scores
+    return with_zero_rows(codec, [part], q, k, found.ids, found.scores)
 
-    def exact(self) -> tuple[Rows, Floats]:
-        """The best k of all rows that may be found, by their finest level alone."""
-        began = time.perf_counter()
-        stage, m, keep = Stage(len(self.codec.levels) - 1), len(self.q), min(self.k, self.live)
-        scorer = self.scorer(stage)
-        survivors = np.concatenate([part.live_places() + part.offset for part in self.parts])
-        places, scores = np.empty((m, 0), np.int64), np.empty((m, 0), np.float32)
-        step = max(1, min(_GATHER_BYTES // self.codec.n_bytes, _STEP_SCORES // max(1, m)))
-        for start in range(0, len(survivors), step):
-            some = survivors[start : start + step]
-            each = np.broadcast_to(np.arange(len(some)), (m, len(some)))
-            found = self.score(scorer, some, each)
-            places = np.concatenate([places, np.broadcast_to(some, found.shape)], axis=1)
-            places, scores = top_k(places, np.concatenate([scores, found], axis=1), keep)
-        self.report(stage, m * len(survivors), m * keep, time.perf_counter() - began, None)
-        return places, scores
 
-    def with_zero_rows(self, places: Rows, scores: Floats) -> tuple[Rows, Floats]:
-        """All-zero rows join: they have no direction, and their score is known without a code."""
-        if not any(len(part.zeros) for part in self.parts):
-            return places, scores
-        zeros = np.concatenate([part.zeros + part.offset for part in self.parts])[: self.k]
-        exact = np.zeros(len(self.q), np.float32)
-        if self.codec.metric == "l2":
-            exact = -np.einsum("ij,ij->i", self.q, self.q)
-        shape = (len(self.q), len(zeros))
-        places = np.concatenate([places, np.broadcast_to(zeros, shape)], axis=1)
-        scores = np.concatenate([scores, np.broadcast_to(exact[:, None], shape)], axis=1)
-        return top_k(places, scores, self.k)
-
-    def scorer(self, stage: Stage) -> CodesScorer:
-        """The queries prepared for a stage."""
-        if stage.query == "binary":
-            binary = self.codec.levels[stage.level].binary_scorer(self.q)
-            return CodesScorer(((stage.level, binary),))
-        return self.codec.scorer(self.q, level=stage.level, dims=stage.dims)
-
-    def keep(self, plan: Plan, i: int) -> int:
-        """Rows that a stage leaves to the next, or to the caller."""
-        if i == len(plan.stages) - 1:
-            return min(self.live, self.k)
-        return plan.stages[i].keep(self.k, self.live)
-
-    def scan(self, scorer: CodesScorer, queries: Rows, keep: int) -> tuple[Rows, Floats]:
-        """The best rows of all segments together for some queries, whose scorer is given."""
-        level, first = scorer.parts[0]
-        merged = []
-        for part, prober in zip(self.parts, self.probers, strict=True):
-            if part.live:
-                codes, count = part.segment.level(level), min(keep, part.live)
-                if prober is None:
-                    found = first.scan(codes, count, mask=part.mask, threads=self.threads)
-                else:
-                    prober.extend(queries, count)
-                    found = prober.scan(first, codes, queries, count, self.threads)
-                merged.append((found[0] + part.offset if part.offset else found[0], found[1]))
-        return _merged(merged, len(queries), keep)
-
-    def scanned(self, queries: Rows) -> int:
-        """Rows that a scan for some queries reads, of those that may be found."""
-        return sum(
-            len(queries) * part.live if prober is None else int(prober.rows[queries].sum())
-            for part, prober in zip(self.parts, self.probers, strict=True)
-        )
-
-    def most_opened(self, at_least: int) -> int:
-        """The most rows that a query has in what it opens, and no fewer than ``at_least``.
-
-        A query that opened fewer and is asked for so many candidates opens more.
-        """
-        rows, flat = np.zeros(len(self.q), np.int64), 0
-        for part, prober in zip(self.parts, self.probers, strict=True):
-            if prober is None:
-                flat += part.live
-            else:
-                rows += prober.rows
-        return max(at_least, flat + int(rows.max()))
-
-    def rescore(self, scorer: CodesScorer, places: Rows, *, ascending: bool = False) -> Floats:
-        """Scores of places (m, c); the rows of several queries are read together."""
-        if len(places) == 1:  # a query names no place twice
-            each = np.arange(places.size)[None]
-            if ascending:
-                return self.score(scorer, places[0], each)
-            order = places[0].argsort()
-            each[0, order] = np.arange(places.size)
-            return self.score(scorer, places[0, order], each)
-        scores = np.empty(places.shape, np.float32)
-        width = sum(self.codec.levels[level].n_bytes for level, _ in scorer.parts)
-        step = max(1, _GATHER_BYTES // max(1, width * places.shape[1]))
-        for start in range(0, len(places), step):
-            some = np.arange(start, min(start + step, len(places)))
-            rows, local = np.unique(places[some], return_inverse=True)
-            local = local.reshape(len(some), -1)
-            scores[some] = self.score(part_of(scorer, some, len(places)), rows, local)
-        return scores
-
-    def score(self, scorer: CodesScorer, rows: Rows, local: Rows) -> Floats:
-        """Scores (m, c) of the places that ``local`` (m, c) picks from the sorted ``rows``."""
-        codes = self.gather([level for level, _ in scorer.parts], rows)
-        parts = [part for _, part in scorer.parts]
-        scores = parts[0].rescore(codes[0], local, threads=self.threads)
-        # A residual level's score is added to that of the level it completes.
-        for part, level in zip(parts[1:], codes[1:], strict=True):
-            added = part.rescore(level, local, threads=self.threads)
-            scores = scores + np.float32(scorer.gain) * added
-        return scores
-
-    def gather(self, levels: Sequence[int], places: Rows) -> list[LevelCodes]:
-        """Rows of levels at sorted, distinct places, in memory."""
-        if len(self.parts) == 1:
-            offset = self.parts[0].offset
-            return self.parts[0].segment.take(levels, places - offset if offset else places)
-        ends = [part.offset for part in self.parts] + [np.iinfo(np.int64).max]
-        bounds = np.searchsorted(places, ends)
-        taken = [
-            part.segment.take(levels, places[first:last] - part.offset)
-            for part, first, last in zip(self.parts, bounds[:-1], bounds[1:], strict=True)
-            if last > first
-        ]
-        return [concatenate(level) for level in zip(*taken, strict=True)]
-
-    def report(
-        self,
-        stage: Stage,
-        rows_read: int,
-        rows_kept: int,
-        seconds: float,
-        read: Rows | None,
-        *,
-        scan: bool = False,
-        graph: str | None = None,
-    ) -> None:
-        """Say what a stage did, if that is wanted; ``read`` (m,) are candidates of each query."""
-        if self.reports is None:
-            return
-        reads = None if read is None else Reads.of(read)
-        segment = self.parts[0].segment
-        codes = [segment.level(i) for i in range(len(self.codec.levels))]
-        done = stage_report(self.codec, codes, stage, rows_read, rows_kept, seconds, reads)
-        if graph is not None:
-            done = replace(done, graph=graph)
-        if scan and any(self.probers):
-            done = replace(done, partitions=Reads.of(counted(self.probers, len(self.q))))
-        self.reports.append(done)
+def _reports(
+    part: Part, codec: Codec, beam: int, walked: Walked, seconds: float
+) -> list[StageReport]:
+    """A walk in words and numbers, and what its rows' finest level was read for."""
+    segment, last = part.segment, len(codec.levels) - 1
+    assert segment.graph is not None
+    told = f"{segment.graph.profile}, beam {beam}; {segment.graph.why}"
+    read, kept = int(walked.scored.sum()), int(walked.expanded.sum())
+    coarse = report_of(codec, segment, Stage(0), read, kept, seconds, None)
+    done = [replace(coarse, graph=told)]
+    if last:
+        rows = walked.ids.size
+        done.append(report_of(codec, segment, Stage(last), kept, rows, 0.0, walked.expanded))
+    return done

@@ -27,6 +27,7 @@ from nestbit.index.catalog import (
     read_state,
 )
 from nestbit.index.codec_file import load_codec
+from nestbit.index.known_ids import KnownIds
 from nestbit.index.numbering import Rows
 from nestbit.index.parts import Part, all_but
 from nestbit.index.segment import DIRECTORY, Segment
@@ -50,6 +51,7 @@ class Snapshot:
     codecs: Mapping[int, Codec]
     segments: tuple[Segment, ...]
     dead: Rows
+    ids: KnownIds = field(default_factory=KnownIds)
     _kept: dict[str, tuple[Part, ...]] = field(default_factory=dict)
     _kept_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -137,7 +139,9 @@ def load_snapshot(
             ) from error
         except KeyError as error:
             raise FileFormatError(f"{catalog.path} lacks the codec {error}") from error
-        return Snapshot(directory, state, files, codecs, segments, dead)
+        ids = KnownIds() if previous is None else previous.ids
+        ids.keep((entry.first_row, entry.last_row) for entry in entries)
+        return Snapshot(directory, state, files, codecs, segments, dead, ids)
     raise FileFormatError(f"{directory / DIRECTORY} loses files faster than they can be opened")
 
 

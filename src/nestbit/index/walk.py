@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit.codecs import Codec, LevelCodes
-from nestbit.codecs.cell_coder import CellScorer
-from nestbit.codecs.scorers import FloatScorer, Metric
+from nestbit.codecs.cell_coder import CellCoder
+from nestbit.codecs.level import Level
+from nestbit.codecs.scorers import Metric
 from nestbit.index.graph_file import SegmentGraph
-from nestbit.index.numbering import Rows
 from nestbit.index.parts import Part
 from nestbit.index.segment import Segment
 from nestbit.kernels.graph_records import RecordLayout
@@ -24,8 +24,8 @@ from nestbit.kernels.graph_walk import (
     FineRows,
     RecordGraph,
     Walked,
-    integer_weights,
 )
+from nestbit.kernels.walk_queries import CellBooks, FloatQueries, walk_floats
 
 # A filter that lets fewer through is scanned: a walk would pass too many rows that do not count.
 FEWEST_PASSING = 0.1
@@ -46,56 +46,69 @@ def walkable(codec: Codec) -> str | None:
 
 @dataclass(frozen=True)
 class Walker:
-    """A graph with its segment's codes; ``refined`` where the finest level scores what is found."""
+    """A graph with its segment's codes, and the levels that score them.
+
+    The finest level scores what is found; it is None for codes of one level.
+    """
 
     graph: CodeGraph | RecordGraph
-    refined: bool
+    coarse: Level
+    fine: Level | None
+    books: CellBooks
+
+    @classmethod
+    def of(cls, graph: CodeGraph | RecordGraph, codec: Codec) -> Walker:
+        """The walker of a graph over codes of a codec."""
+        levels = codec.levels
+        coder = levels[0].coder
+        assert isinstance(coder, CellCoder)
+        cells = coder.cells
+        books = CellBooks(cells.first, cells.width, cells.books)
+        return cls(graph, levels[0], levels[-1] if len(levels) > 1 else None, books)
 
     def walk(
         self,
-        codec: Codec,
         queries: Floats,
         k: int,
         beam: int,
         *,
         passing: float = 1.0,
         mask: NDArray[np.uint8] | None = None,
+        offset: int = 0,
         threads: int | None = None,
     ) -> Walked:
-        """The best k rows for prepared queries (m, dim), of those in a ``mask`` of a share."""
-        coarse = codec.scorer(queries, level=0).parts[0][1]
-        assert isinstance(coarse, CellScorer)
-        gain, weights, scales = np.float32(coarse.metric.gain), None, None
-        bases, bias = gain * coarse.tables.base, coarse.metric.query_bias(coarse.bias)
-        if self.refined:
-            fine = codec.scorer(queries, level=len(codec.levels) - 1).parts[0][1]
-            assert isinstance(fine, FloatScorer)
-            weights, scales = integer_weights(fine.weights)
-            scales = gain * scales
-            # Rows scored by the one level are compared with rows scored by the other.
-            bases = bases + bias
-            bias = fine.metric.query_bias(fine.bias)
-            bases = bases - bias
+        """The best k rows for prepared queries (m, dim), of those in a ``mask`` of a share.
+
+        Ids count from ``offset`` on.
+        """
+        metric = self.coarse.query_metric(queries)
+        coordinates, bias = self.coarse.weights(queries)
+        weights = fine_bias = None
+        if self.fine is not None:
+            weights, fine_bias = self.fine.weights(queries)
+            fine_bias = metric.query_bias(fine_bias)
+        asked = FloatQueries(coordinates, metric.query_bias(bias), metric.gain, weights, fine_bias)
         room = None if mask is None else math.ceil(_ROOM * beam / passing)
-        found = self.graph.walk(
-            coarse.tables.rounded,
-            gain * coarse.tables.scale,
-            bases,
+        return walk_floats(
+            self.graph,
+            self.books,
+            asked,
             k,
             beam=beam,
             room=room,
-            weights=weights,
-            fine_scales=scales,
             mask=mask,
+            offset=offset,
             threads=threads,
         )
-        return Walked(found.ids, found.scores + bias[:, None], found.scored, found.expanded)
 
 
 def walker_of(segment: Segment) -> Walker:
     """The walker of a segment that has a graph, made at its first use."""
     graph = segment.graph
     assert graph is not None
+    if graph.walker is not None:
+        ready: Walker = graph.walker
+        return ready
     with _LOCK:
         if graph.walker is None:
             graph.walker = _walker(segment, graph)
@@ -119,7 +132,7 @@ def _walker(segment: Segment, graph: SegmentGraph) -> Walker:
         entry_factors=factors.of(graph.entries),
         fine=fine,
     )
-    return Walker(made, fine is not None)
+    return Walker.of(made, codec)
 
 
 def over_codes(
@@ -132,7 +145,7 @@ def over_codes(
     """The walker over neighbours and every row's own code."""
     factors = row_factors(codec, coarse)
     made = CodeGraph(neighbours, entries, coarse.data, cell_bits(codec), factors=factors, fine=fine)
-    return Walker(made, fine is not None)
+    return Walker.of(made, codec)
 
 
 def fine_rows(segment: Segment) -> FineRows | None:
@@ -173,22 +186,18 @@ def walk_width(part: Part, beam: int | None, k: int, target_recall: float | None
     if beam is not None:
         return max(beam, min(k, part.live))
     assert target_recall is not None
-    return graph.measured.beam(k, target_recall)
+    return graph.beam(k, target_recall)
 
 
-def walk_part(
-    part: Part, codec: Codec, queries: Floats, k: int, beam: int, threads: int | None
-) -> tuple[Rows, Floats, Walked]:
-    """Places among all rows, and scores, (m, min(k, live)) of the best rows a walk finds."""
+def walk_part(part: Part, queries: Floats, k: int, beam: int, threads: int | None) -> Walked:
+    """The best min(k, live) rows for prepared queries (m, dim), by their places in all segments."""
     k = min(k, part.live)
-    found = walker_of(part.segment).walk(
-        codec,
+    return walker_of(part.segment).walk(
         queries,
         k,
         max(beam, k),
         passing=part.live / len(part.segment),
         mask=part.mask,
+        offset=part.offset,
         threads=threads,
     )
-    places = np.where(found.ids < 0, found.ids, found.ids + part.offset)
-    return places, found.scores, found

@@ -8,13 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestbit.kernels.graph_walk import Factors, FineRows
-from nestbit.kernels.reference import _cells
+from nestbit.kernels.graph_walk import Factors, FineRows, integer_weights
+from nestbit.kernels.reference import _cells, cells_tables
+from nestbit.kernels.walk_queries import CellBooks, FloatQueries, Rounded
 
 # How many rows are chosen before one is expanded, and of a graph of codes how many have their
 # neighbours' numbers read before one has their codes scored.
 AHEAD = 2
 MET_AHEAD = 2
+
+
+def round_queries(cells: CellBooks, queries: FloatQueries) -> Rounded:
+    """What queries in float become; see `nestbit.kernels.walk_queries`."""
+    _, tables, scale, base = cells_tables(queries.coordinates, *cells)
+    gain = np.float32(queries.gain)
+    scales, bases = gain * scale, gain * base
+    if queries.weights is None or queries.fine_bias is None:
+        return Rounded(tables, scales, bases, None, None, queries.bias)
+    weights, steps = integer_weights(queries.weights)
+    bases = (bases + queries.bias) - queries.fine_bias
+    return Rounded(tables, scales, bases, weights, gain * steps, queries.fine_bias)
 
 
 def walk(

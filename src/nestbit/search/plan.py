@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from nestbit.codecs import Codec, first_part
@@ -89,15 +90,8 @@ class Plan:
         """
         if target_recall is not None:
             check_target(target_recall)
-        last = len(codec.levels) - 1
-        if last == 0:
-            if codec.levels[0].coder.layout == "floats":
-                return cls((Stage(0),))
-            first = Stage(0, oversample=ROUNDING_OVERSAMPLE, target_recall=target_recall)
-            return cls((first, Stage(0)))
-        first = Stage(0, oversample=oversample, target_recall=target_recall)
-        middle = (Stage(i, oversample=oversample) for i in range(1, last))
-        return cls((first, *middle, Stage(last)))
+        exact = codec.levels[0].coder.layout == "floats"
+        return _default_plan(len(codec.levels), exact, oversample, target_recall)
 
     @classmethod
     def hamming(cls, codec: Codec, *, oversample: float = COARSE_OVERSAMPLE) -> Plan:
@@ -164,3 +158,17 @@ class Plan:
                 raise InputError(f"stage {i} reads {stage.dims} of {coder.prefixes} dimensions")
             if stage.dims % coder.prefix_unit and stage.dims != coder.prefixes:
                 raise InputError(f"stage {i}: a prefix of bits must be a multiple of 8")
+
+
+@lru_cache(maxsize=64)
+def _default_plan(levels: int, exact: bool, oversample: float, target_recall: float | None) -> Plan:
+    """The plan for so many levels; ``exact`` where the first holds the floats themselves."""
+    last = levels - 1
+    if last == 0:
+        if exact:
+            return Plan((Stage(0),))
+        first = Stage(0, oversample=ROUNDING_OVERSAMPLE, target_recall=target_recall)
+        return Plan((first, Stage(0)))
+    first = Stage(0, oversample=oversample, target_recall=target_recall)
+    middle = (Stage(i, oversample=oversample) for i in range(1, last))
+    return Plan((first, *middle, Stage(last)))
