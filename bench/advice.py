@@ -7,7 +7,8 @@ without them, so advice from any half follows from the same hits. For every floo
 random half of the queries is advised on. The promise is held against what the recipe keeps on all
 queries, and the interval for other queries against the other half. The recipes picked from every
 second query are also built anew by `nb.fit` and measured. Goes on from the cache where an earlier
-run stopped. Writes advice.json and advice.md; asserts nothing.
+run stopped. Writes advice.json and advice.md, in which collections that ``--only`` leaves out stay
+as they were; asserts nothing.
 """
 
 from __future__ import annotations
@@ -239,6 +240,27 @@ def _cached(cache: Path | None, key: str, make: Callable[[], np.ndarray]) -> np.
     return np.load(path)
 
 
+@dataclass
+class Report:
+    """All promises, and for every collection how many were refused, and where it was measured."""
+
+    environments: dict[str, dict[str, str | int | None]]
+    refusals: dict[str, int]
+    promises: list[Promise]
+
+
+def _earlier(path: Path, anew: set[str]) -> Report:
+    """The report of earlier runs, without the collections that are measured ``anew``."""
+    if not path.exists():
+        return Report({}, {}, [])
+    known = json.loads(path.read_text(encoding="utf-8"))
+    return Report(
+        {name: one for name, one in known["environments"].items() if name not in anew},
+        {name: one for name, one in known["refusals"].items() if name not in anew},
+        [Promise(**one) for one in known["promises"] if one["dataset"] not in anew],
+    )
+
+
 def _tables(made: list[Promise], refused: dict[str, int]) -> dict[str, list[list[str]]]:
     names = list(dict.fromkeys(one.dataset for one in made))
     groups = [(name, [one for one in made if one.dataset == name]) for name in names]
@@ -246,7 +268,7 @@ def _tables(made: list[Promise], refused: dict[str, int]) -> dict[str, list[list
         [
             name,
             f"{len(group):,}",
-            f"{refused.get(name, sum(refused.values())):,}",
+            f"{refused[name] if name in refused else sum(refused.values()):,}",
             f"{100 * np.mean([one.held for one in group]):.1f}",
             f"{100 * np.mean([one.held_by_others for one in group]):.1f}",
             f"{100 * np.mean([one.whole >= one.low for one in group]):.1f}",
@@ -285,22 +307,20 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    made: list[Promise] = []
-    refused: dict[str, int] = {}
-    for data in datasets(options.data, options.only, unjudged=True):
-        found, refused[data.name] = promises(data, options.cache)
-        made += found
-    tables = _tables(made, refused)
+    found = datasets(options.data, options.only, unjudged=True)
+    report = _earlier(options.out / "advice.json", {data.name for data in found})
+    for data in found:
+        made, refused = promises(data, options.cache)
+        report.promises += made
+        report.refusals[data.name] = refused
+        report.environments[data.name] = environment()
+    report.promises.sort(key=lambda one: one.dataset)
+    tables = _tables(report.promises, report.refusals)
     console = Console(width=200)
     for title, table in tables.items():
         show(console, title, table)
     options.out.mkdir(parents=True, exist_ok=True)
-    report = {
-        "environment": environment(),
-        "refusals": refused,
-        "promises": [asdict(p) for p in made],
-    }
-    write(options.out / "advice.json", json.dumps(report, indent=1) + "\n")
+    write(options.out / "advice.json", json.dumps(asdict(report), indent=1) + "\n")
     sections = [f"## {title}\n\n{markdown(table)}" for title, table in tables.items()]
     write(options.out / "advice.md", "\n".join(sections))
 

@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 from rich.console import Console
@@ -57,6 +58,19 @@ class Forecast:
     @property
     def error(self) -> float:
         return self.foretold - self.measured
+
+    @property
+    def stray(self) -> float:
+        """The error in probits, for one doubling of the rows; chance among the queries counts."""
+        ends = (NormalDist().inv_cdf(_inside(one)) for one in (self.foretold, self.measured))
+        foretold, measured = ends
+        return float((foretold - measured) / np.sqrt(np.log2(self.rows / self.known)))
+
+
+def _inside(share: float) -> float:
+    """A share of hits with its probit kept finite, as half a hit among all would."""
+    half = 0.5 / (K * ASKED)
+    return min(max(share, half), 1 - half)
 
 
 def minilm(root: Path) -> np.ndarray:
@@ -146,6 +160,7 @@ def _tables(found: list[Forecast]) -> dict[str, list[list[str]]]:
             f"{np.mean([abs(f.error) for f in group]):.4f}",
             f"{np.mean([f.error for f in group]):+.4f}",
             f"{max(abs(f.error) for f in group):.3f}",
+            f"{_root_mean_square([f.stray for f in group]):.3f}",
             f"{np.mean([f.high - f.low for f in group]):.3f}",
             f"{100 * np.mean([f.held for f in group]):.0f}",
         ]
@@ -154,7 +169,8 @@ def _tables(found: list[Forecast]) -> dict[str, list[list[str]]]:
     errors = [f.error for f in found]
     summary.append([
         "all", "", str(len(found)), f"{np.mean(np.abs(errors)):.4f}", f"{np.mean(errors):+.4f}",
-        f"{np.max(np.abs(errors)):.3f}", f"{np.mean([f.high - f.low for f in found]):.3f}",
+        f"{np.max(np.abs(errors)):.3f}", f"{_root_mean_square([f.stray for f in found]):.3f}",
+        f"{np.mean([f.high - f.low for f in found]):.3f}",
         f"{100 * np.mean([f.held for f in found]):.0f}",
     ])  # fmt: skip
     farthest = [
@@ -167,13 +183,17 @@ def _tables(found: list[Forecast]) -> dict[str, list[list[str]]]:
     ]  # fmt: skip
     return {
         "Recall at more rows, foretold and measured": [
-            ["data", "rows", "recipes", "mean error", "bias", "largest", "mean width",
-             "inside (%)"], *summary,
+            ["data", "rows", "recipes", "mean error", "bias", "largest", "stray (probits)",
+             "mean width", "inside (%)"], *summary,
         ],
         "Eight times the rows": [
             ["data", "recipe", "rows", "foretold", "measured", "inside"], *farthest
         ],
     }  # fmt: skip
+
+
+def _root_mean_square(values: list[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def main() -> None:

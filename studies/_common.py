@@ -99,7 +99,8 @@ def save(
     lines += [f"![{title}](figures/{name}.svg)", ""]
     for heading, table in tables.items():
         lines += [f"## {heading}", "", markdown(table)]
-    lines += [f"Made by `python studies/{name}.py DATA_DIR`."]
+    made = " ".join([f"python studies/{name}.py DATA_DIR", *sys.argv[2:]])
+    lines += [f"Made by `{made}`."]
     write(HERE / f"{name}.md", "\n".join(lines) + "\n")
     for heading, table in tables.items():
         print(f"\n{heading}\n{markdown(table)}")

@@ -193,6 +193,7 @@ def test_a_floor_of_ndcg_reckons_with_the_recall_to_come(judged, corpus, asked):
 def test_losers_are_the_queries_that_lose_most_with_their_texts(judged):
     losses = [loser.floats - loser.compressed for loser in judged.losers]
     assert losses == sorted(losses, reverse=True)
+    assert all(round(one.floats, 2) > round(one.compressed, 2) for one in judged.losers)
     first = judged.losers[0]
     assert first.text == f"question {first.query[1:]}"
     assert all(

@@ -68,6 +68,12 @@ def test_the_figures_show_every_recipe_once_outside_the_mark(advice):
         assert all(10**low < x < 10**high for x in others["x"] + best["x"])
 
 
+def test_the_recommended_recipe_is_named_on_the_charts(advice):
+    for by in ("bytes", "ms"):
+        names = [one["text"] for one in figures.pareto(advice, by).layout["annotations"]]
+        assert names[0] == str(advice.recipe)
+
+
 def test_growth_ends_at_the_size_asked_for(advice):
     measured, predicted, _ = figures.growth(advice).traces
     assert measured["x"][-1] == 2000

@@ -11,13 +11,14 @@ import numpy as np
 
 from nestbit.advise.advice import Advice, Loser
 from nestbit.advise.intervals import Interval
+from nestbit.advise.labels import Label, place
 from nestbit.advise.options import Option
 
 # Roles of colour, replaced by the page's own for light and dark.
-ACCENT, SOFT, MARK = "@accent", "@soft", "@float"
+ACCENT, SOFT, MARK, VEIL = "@accent", "@soft", "@float", "@veil"
 _HOVER_TEXT = 160
-# Width of a letter of a label, as a share of a wide plot.
-_LETTER = 0.0085
+# Below this share of variance an axis holds nothing but rounding.
+_LEAST_SHARE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,15 @@ def pareto(advice: Advice, by: str) -> Figure:
     others = [option for option in advice.options if id(option) not in on_front]
     chosen = advice.choice.option
     traces = [
-        _points(others, by, "other recipes", SOFT, advice, labels=False),
-        _points(best, by, "none keeps more for less", ACCENT, advice, labels=True),
+        _points(others, by, "other recipes", SOFT, advice),
+        _points(best, by, "none keeps more for less", ACCENT, advice) | {"mode": "lines+markers"},
     ]
+    named = [_label(option, by, ACCENT) for option in best if option is not chosen]
     if chosen is not None:
-        trace = _points([chosen], by, "recommended", MARK, advice, labels=False)
+        trace = _points([chosen], by, "recommended", MARK, advice)
         trace["marker"] |= {"size": 15, "symbol": "circle-open", "line": {"width": 3}}
         traces.append(trace)
+        named.insert(0, _label(chosen, by, MARK))
     title, axis, note = {
         "bytes": (
             "Quality per byte",
@@ -62,14 +65,17 @@ def pareto(advice: Advice, by: str) -> Figure:
     shapes = []
     if floor is not None and (floor.kind == "keep") == (advice.float_ndcg is not None):
         shapes.append(_level_line(floor.value))
+    ticks = _ticks(traces)
+    low, high = ticks["range"]
     return Figure(
         title,
         note,
         traces,
         {
-            "xaxis": {"title": {"text": axis}, "type": "log", **_ticks(traces)},
+            "xaxis": {"title": {"text": axis}, "type": "log", **ticks},
             "yaxis": {"title": {"text": advice.measure}, "tickformat": ".0%"},
             "shapes": shapes,
+            "annotations": place(named, low, high, VEIL),
         },
     )
 
@@ -157,7 +163,7 @@ def diagnosis(advice: Advice) -> list[Figure]:
     axes = list(range(1, found.dim + 1))
     spectrum = {
         "x": axes,
-        "y": np.maximum(found.spectrum, 1e-8).tolist(),
+        "y": [share if share > _LEAST_SHARE else None for share in found.spectrum.tolist()],
         "mode": "lines",
         "name": "share of variance",
         "line": {"color": ACCENT},
@@ -243,49 +249,26 @@ def diagnosis(advice: Advice) -> list[Figure]:
 
 
 def _points(
-    options: Sequence[Option], by: str, name: str, colour: str, advice: Advice, *, labels: bool
+    options: Sequence[Option], by: str, name: str, colour: str, advice: Advice
 ) -> dict[str, Any]:
-    x = [o.footprint.ram if by == "bytes" else o.milliseconds for o in options]
-    trace: dict[str, Any] = {
-        "x": x,
+    return {
+        "x": [_cost(option, by) for option in options],
         "y": [o.quality.value for o in options],
         "error_y": {**_bars([o.quality for o in options]), "thickness": 1, "color": colour},
-        "mode": "lines+markers" if labels else "markers",
+        "mode": "markers",
         "name": name,
         "marker": {"color": colour, "size": 8},
         "line": {"color": colour, "width": 1},
         "hovertemplate": [_hover(o, advice) + "<extra></extra>" for o in options],
     }
-    if labels:
-        every = [o.footprint.ram if by == "bytes" else o.milliseconds for o in advice.options]
-        text, positions = _labels([str(o.recipe) for o in options], x, min(every), max(every))
-        trace |= {
-            "mode": "lines+markers+text",
-            "text": text,
-            "textposition": positions,
-            "textfont": {"size": 11},
-            "cliponaxis": False,
-        }
-    return trace
 
 
-def _labels(
-    names: Sequence[str], x: Sequence[float], low: float, high: float
-) -> tuple[list[str], list[str]]:
-    """Names and their places, above or below points at ascending ``x`` on a logarithmic axis.
+def _label(option: Option, by: str, colour: str) -> Label:
+    return Label(str(option.recipe), _cost(option, by), option.quality.value, colour)
 
-    A name that would run into its neighbour on both sides is left out: touching tells it.
-    """
-    span = max(float(np.log10(high / low)), 0.1)
-    free_from = {"top right": -np.inf, "bottom right": -np.inf}
-    text, positions = [], []
-    for name, value in zip(names, np.log10(x), strict=True):
-        side = next((one for one, end in free_from.items() if value >= end), None)
-        text.append("" if side is None else name)
-        positions.append(side or "top right")
-        if side is not None:
-            free_from[side] = float(value) + _LETTER * span * (len(name) + 2)
-    return text, positions
+
+def _cost(option: Option, by: str) -> float:
+    return option.footprint.ram if by == "bytes" else option.milliseconds
 
 
 def _ticks(traces: Sequence[dict[str, Any]]) -> dict[str, Any]:

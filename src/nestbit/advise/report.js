@@ -1,11 +1,12 @@
-// Draws FIGURES in the page's own colours, again whenever the scheme changes.
+// Draws FIGURES in the page's own colours, again whenever the scheme changes or the page narrows.
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const small = matchMedia("(max-width: 40rem)");
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
   return { text: of("text"), soft: of("soft"), line: of("line"), card: of("card"),
-           accent: of("accent"), float: of("float") };
+           accent: of("accent"), float: of("float"), veil: of("veil") };
 }
 
 function filled(value, palette) {
@@ -38,10 +39,10 @@ function draw() {
     const place = document.getElementById(name);
     const own = filled(figure.layout, palette);
     const traces = filled(figure.traces, palette);
-    const narrow = innerWidth < 640;
+    const narrow = small.matches;
     const shown = layout(own, palette, narrow);
     // A phone has no room for names beside the points; touching a point tells its name.
-    if (narrow) for (const one of traces) one.mode = one.mode?.replace("+text", "");
+    if (narrow) shown.annotations = [];
     shown.showlegend = traces.length > 1;
     Plotly.react(place, traces, shown, { responsive: true, displayModeBar: false });
   }
@@ -49,3 +50,4 @@ function draw() {
 
 draw();
 dark.addEventListener("change", draw);
+small.addEventListener("change", draw);

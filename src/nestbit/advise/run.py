@@ -253,12 +253,10 @@ class _Names:
     def losers(
         self, option: Option, floats: NDArray[np.float64], true_ids: NDArray[np.int64]
     ) -> tuple[Loser, ...]:
-        """The queries that lose most by ``option``, worst first."""
-        loss = floats - option.per_query
-        worst = np.argsort(-loss, kind="stable")[:_LOSERS]
-        return tuple(
-            self._loser(int(i), floats[i], option, true_ids[i]) for i in worst if loss[i] > 0
-        )
+        """The queries that lose most by ``option``, worst first, where two digits show it."""
+        worst = np.argsort(option.per_query - floats, kind="stable")[:_LOSERS]
+        shows = np.round(floats, 2) > np.round(option.per_query, 2)
+        return tuple(self._loser(int(i), floats[i], option, true_ids[i]) for i in worst if shows[i])
 
     def _loser(self, i: int, floats: float, option: Option, true: NDArray[np.int64]) -> Loser:
         missed = [int(row) for row in true if row not in option.ids[i]][:_MISSED]
