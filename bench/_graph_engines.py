@@ -32,7 +32,7 @@ DEGREE = 32
 CONSTRUCTION = 200  # candidates that the peers' graphs are built with
 IVF_BITS = 7  # of rabitqlib, as zvec's
 SVS_DEGREE = 64  # its documentation's
-BEAMS = tuple(round(10 * 2 ** (i / 2)) for i in range(18))
+BEAMS = tuple(round(20 * 2 ** (i / 2)) for i in range(15))
 WIDTHS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 480, 640, 960, 1280)
 FACTORS = (2, 3, 5, 8, 12, 20, 30, 50, 100, 200)
 TARGETED = ladder("target_recall", (0.9, 0.95, 0.97, 0.98, 0.99, 0.995))
@@ -60,13 +60,14 @@ def nestbit_build(
 
         codec = nb.fit(rows[:FIT_ROWS], f"{spec} + int8")
         path = task.folder / "index.nest"
-        with nb.create(path, codec, profile=profile, fields=[SHARE] * filtered) as index:
+        # Merges on the way would make graphs that the last compaction makes again.
+        with nb.create(path, codec, profile="memory", fields=[SHARE] * filtered) as index:
             for start in range(0, len(rows), BLOCK):
                 block = rows[start : start + BLOCK]
                 ids = range(start, start + len(block))
                 fields = [{SHARE: 1 + i % SHARES} for i in ids] if filtered else None
                 index.add(ids, block, metadata=fields)
-            index.compact()
+            index.compact(profile=profile)
 
     return build
 

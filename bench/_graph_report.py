@@ -91,6 +91,14 @@ def report(collections: list[dict], notes: str) -> str:
     ]
     for collection in collections:
         parts += [f"\n## {title(collection)}\n", markdown(sizes(collection))]
+        told = [
+            f"- {e['engine']}: {e['build_note']}"
+            for e in collection["engines"]
+            if "build_note" in e
+        ]
+        parts += [
+            "\n".join(["Builds of which no time is told, or not this run's:\n", *told])
+        ] * bool(told)
         for target in TARGETS:
             lines = [
                 "engine", "setting", "recall", "p50 µs", "p99 µs", "in batches of 64", "queries/s"
@@ -109,7 +117,9 @@ def report(collections: list[dict], notes: str) -> str:
 
 
 def title(collection: dict) -> str:
-    return f"{collection['name']}: {collection['rows']:,} × {collection['dim']}"
+    clocks = {e["clock"] for e in collection["engines"] if "clock" in e}
+    clock = "" if clocks <= {"wall"} else ", seconds of the core"
+    return f"{collection['name']}: {collection['rows']:,} × {collection['dim']}{clock}"
 
 
 def sizes(collection: dict) -> list[list[str]]:
