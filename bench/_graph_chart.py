@@ -14,7 +14,7 @@ from _graph_report import NESTBIT, alone, sweeps, title
 
 RECALLS = (0.8, 0.9, 0.95, 0.97, 0.99, 0.995)
 MOST = 0.998  # points beyond are drawn there
-FEWEST_LINES = 6  # a collection with fewer engines gets no panel
+FEWEST_LINES = 5  # a collection with fewer engines gets no panel
 
 
 def chart(collections: list[dict], path: Path) -> None:
