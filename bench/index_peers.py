@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,19 +102,25 @@ def sweep(number: int, task: Task) -> dict[str, object]:
     return {**grown, "settings": settings}
 
 
-def measure(search: Search, setting: Setting, queries: np.ndarray, truth: np.ndarray) -> dict:
+def measure(
+    search: Search,
+    setting: Setting,
+    queries: np.ndarray,
+    truth: np.ndarray,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict:
     """Recall and time of all queries one at a time, and of as many as fill batches."""
     for query in queries[:WARM_UP]:
         search(query[None], setting)
     times, found = [], []
     for query in queries:
-        began = time.perf_counter()
+        began = clock()
         found.append(search(query[None], setting))
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     whole = len(queries) // BATCH * BATCH
-    began = time.perf_counter()
+    began = clock()
     together = [search(queries[i : i + BATCH], setting) for i in range(0, whole, BATCH)]
-    seconds = time.perf_counter() - began
+    seconds = clock() - began
     return {
         "setting": setting,
         "recall": recall(np.concatenate(found), truth),
