@@ -36,7 +36,13 @@ BEAMS = tuple(round(20 * 2 ** (i / 2)) for i in range(15))
 WIDTHS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 480, 640, 960, 1280)
 FACTORS = (2, 3, 5, 8, 12, 20, 30, 50, 100, 200)
 TARGETED = ladder("target_recall", (0.9, 0.95, 0.97, 0.98, 0.99, 0.995))
-SPECS = ("nested(0.5)", "nested(0.5, cell=4)", "nested(1)", "nested(1, cell=4)")
+SPECS = (
+    "nested(0.5)",
+    "nested(0.5, cell=4)",
+    "nested(1)",
+    "nested(1, cell=4)",
+    "nested(2, cell=4)",
+)
 SHARE = "share"  # a field of nestbit's rows, 1 … 1000 in turns, for filters
 SHARES = 1000
 
