@@ -104,7 +104,7 @@ def nestbit_kernel(task: Task) -> Search:
 
     def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
         prepared = codec.prepare(queries)
-        found = walker.walk(codec, prepared, K, setting["beam"], threads=task.threads)
+        found = walker.walk(prepared, K, setting["beam"], threads=task.threads)
         return numbers[found.ids]
 
     return search
