@@ -1,4 +1,4 @@
-"""Cost of a query against the number of rows: all rows read, and partitions; in one chart.
+"""Cost of a query against the number of rows: all rows read, partitions, a graph; in one chart.
 
 The rows are the first n of those that bench/index_peers.py --work DIR made there. Each index is
 built once and compacted into each layout; a process of its own, on one core, opens and searches
@@ -36,6 +36,7 @@ TARGETS = (0.95, 0.99)
 LAYOUTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "all rows": lambda _: {"partitions": 0},
     "partitions": lambda n: {"partitions": round(4 * n**0.5)},
+    "graph": lambda n: {"partitions": round(4 * n**0.5), "profile": "balanced"},
 }
 
 
