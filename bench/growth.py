@@ -5,7 +5,7 @@ built once and compacted into each layout; a process of its own, on one core, op
 it at target recalls, one query at a time and 64 together. What was measured is kept in DIR.
 
     python bench/growth.py DIR --rows 1e5 3e5 1e6 --out bench/results/growth.json
-    python bench/growth.py DIR --made "all rows=DIR/0/index.nest" "partitions=DIR/1/index.nest"
+    python bench/growth.py DIR --rows 1e5 3e5 1e6 --peers bench/results/index_peers_10m.json
 """
 
 from __future__ import annotations
@@ -79,18 +79,25 @@ def measured(path: Path, n: int, layout: str, truth: Path, work: Path) -> list[d
     return cases
 
 
-def made_already(work: Path, indexes: list[str]) -> list[dict[str, Any]]:
-    """Measurements of indexes of all rows, LAYOUT=PATH each, that were made elsewhere."""
-    cases = []
-    for layout, _, path in (text.partition("=") for text in indexes):
-        with nb.open(path, read_only=True) as index:
-            n = len(index)
-        kept = work / f"growth-{n}-{layout.replace(' ', '-')}.json"
-        if not kept.exists():
-            cases_of_it = measured(Path(path), n, layout, work / "truth.npy", work)
-            write(kept, json.dumps(cases_of_it))
-        cases += json.loads(kept.read_text())
-    return cases
+def of_peers(path: Path) -> list[dict[str, Any]]:
+    """The searches for the same targets that bench/index_peers.py measured of its indexes."""
+    report = json.loads(path.read_text())
+    n = int(report["title"].split(" ")[0].replace(",", ""))
+    return [
+        {
+            "rows": n,
+            "layout": engine["engine"].removeprefix("nestbit, "),
+            "target_recall": found["setting"]["target_recall"],
+            "recall": found["recall"],
+            "p50_ms": found["p50_ms"],
+            "p99_ms": found["p99_ms"],
+            "batch_ms": 1e3 / found["queries_per_second"],
+        }
+        for engine in report["engines"]
+        if engine["engine"].startswith("nestbit, ")
+        for found in engine["settings"]
+        if found["setting"].get("target_recall") in TARGETS
+    ]
 
 
 def search(path: Path, truth: Path, work: Path) -> list[dict[str, Any]]:
@@ -152,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 3e5, 1e6])
-    parser.add_argument("--made", nargs="*", default=[], metavar="LAYOUT=INDEX")
+    parser.add_argument("--peers", type=Path, metavar="index_peers.json", help="larger indexes")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--search", nargs=3, type=Path, help=argparse.SUPPRESS)
@@ -163,7 +170,8 @@ def main() -> None:
     if options.work is None:
         parser.error("DIR is missing")
     cases = [case for n in options.rows for case in grow(options.work, int(n))]
-    cases += made_already(options.work, options.made)
+    if options.peers is not None:
+        cases += of_peers(options.peers)
     if options.out is not None:
         write(options.out, json.dumps({**environment(), "cases": cases}, indent=1) + "\n")
     if options.figure is not None:

@@ -149,12 +149,12 @@ def test_a_compress_that_is_told_to_stop_leaves_nothing(tmp_path):
         child = subprocess.Popen(
             [*command, "--chunk-mb", "1", "--sample", "100"], cwd=tmp_path, stderr=subprocess.PIPE
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(list(tmp_path.iterdir())) == len(before) and time.monotonic() < deadline:
             time.sleep(0.002)
         assert any(p.name.endswith(".tmp") for p in tmp_path.iterdir())
         child.send_signal(sign)
-        child.communicate(timeout=60)
+        child.communicate(timeout=300)
         assert child.returncode != 0
         assert sorted(p.name for p in tmp_path.iterdir()) == before
 
