@@ -48,7 +48,8 @@ def test_processes_read_whole_states_while_one_writes(tmp_path, rows, queries):
                 index.compact(wait=i % 2 == 0)
         for reader in readers:
             # communicate() would lose what was read ahead with the first line.
-            assert int(reader.stdout.read()) >= 1
+            with reader.stdout as told:
+                assert int(told.read()) >= 1
             assert reader.wait(timeout=120) == 0
 
 
