@@ -162,6 +162,14 @@ def test_profiles_come_and_go_and_leave_no_file(path, queries):
     assert len(list((path / "segments").iterdir())) == 1
 
 
+def test_what_was_told_once_holds_for_later_compactions(path):
+    with nb.open(path) as index:
+        index.compact(profile="auto", memory_mb=5)
+        index.compact(profile="memory")
+        state = index._snapshot.state
+        assert (state.profile, state.memory_mb) == ("memory", 5)
+
+
 def test_a_reader_keeps_the_graph_it_has_open(path, queries):
     with nb.open(path, read_only=True) as reader:
         before = reader.search(queries)

@@ -350,6 +350,7 @@ class Index:
         with self._lock:
             writer, state = self._writing(), self._snapshot.state
             wanted: str = profile or state.profile
+            memory_mb = state.memory_mb if memory_mb is None else memory_mb
             check_profile(wanted, memory_mb)
             if self._snapshot.codec is not None:
                 choose(self._snapshot.codec, 0, wanted, memory_mb)
