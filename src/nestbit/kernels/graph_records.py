@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,20 +82,6 @@ class RecordLayout:
                 begin, end = end, end + field.shape[1] * field.itemsize
                 to[:, begin:end] = np.ascontiguousarray(field).view(np.uint8)
         return records
-
-    def pack_all(
-        self,
-        neighbours: NDArray[np.uint32],
-        codes: NDArray[np.uint8],
-        scale: NDArray[np.float16] | None = None,
-        bias: NDArray[np.float32] | None = None,
-        *,
-        write: Callable[[NDArray[np.uint8]], object],
-    ) -> None:
-        """Pass the records of all rows to ``write``, a few thousand at a time."""
-        for first in range(0, len(neighbours), _ROWS_AT_ONCE):
-            part = neighbours[first : first + _ROWS_AT_ONCE]
-            write(self.pack(part, first, codes, scale, bias))
 
 
 def in_lanes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
