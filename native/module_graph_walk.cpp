@@ -53,20 +53,6 @@ public:
         require(graph_.fine.width <= kMaxDim, "at most 65536 dimensions");
     }
 
-    void set_records(const ByteRows& records, size_t degree, bool scaled, bool biased) {
-        records_ = records;
-        const RowBlock block = row_block(*records_, "records must be contiguous along the last axis");
-        graph_.record = {degree, graph_.width, scaled, biased};
-        require(degree >= 1 && degree % kLanes == 0, "a degree in whole lanes");
-        require(block.width >= graph_.record.bytes(), "records must have room for their fields");
-        const auto address = reinterpret_cast<uintptr_t>(block.data);
-        require(address % 4 == 0 && block.stride % 4 == 0, "records must be aligned to four bytes");
-        graph_.records = block.data;
-        graph_.record_stride = block.stride;
-        graph_.degree = degree;
-        set_size(block.count);
-    }
-
     void set_codes(const Neighbours& neighbours, const ByteRows& codes, const Maybe<AnyFactors>& scale,
                    const Maybe<Floats>& bias) {
         neighbours_ = neighbours;
@@ -223,7 +209,6 @@ private:
     Maybe<Floats> entry_bias_;
     Maybe<AnyRows> fine_;
     Maybe<Floats> fine_bias_;
-    Maybe<ByteRows> records_;
     Maybe<Neighbours> neighbours_;
     Maybe<ByteRows> codes_;
     Maybe<AnyFactors> scale_;
@@ -234,12 +219,6 @@ private:
 #define COMMON                                                                                    \
     const Numbers &entries, const ByteRows &entry_codes, const Maybe<AnyFactors>&entry_scale,     \
         const Maybe<Floats>&entry_bias, const Maybe<AnyRows>&fine, const Maybe<Floats>&fine_bias
-
-Graph graph_of_records(bool wide, const ByteRows& records, size_t degree, bool scaled, bool biased, COMMON) {
-    Graph graph(wide, entries, entry_codes, entry_scale, entry_bias, fine, fine_bias);
-    graph.set_records(records, degree, scaled, biased);
-    return graph;
-}
 
 Graph graph_of_codes(bool wide, const Neighbours& neighbours, const ByteRows& codes,
                      const Maybe<AnyFactors>& scale, const Maybe<Floats>& bias, COMMON) {
@@ -278,11 +257,6 @@ void nestbit::python::add_graph_walk(nb::module_& m) {
                      "isa: str = '') -> tuple[" ARRAY("int64") ", " ARRAY("float32") ", "
                      ARRAY("int64") "]"),
              "What `walk` finds for queries as `round_queries` rounds them, with their bias added.");
-    m.def("graph_of_records", &graph_of_records, "wide"_a, "records"_a.noconvert(), "degree"_a,
-          "scaled"_a, "biased"_a, COMMON_ARGUMENTS,
-          nb::sig("def graph_of_records(wide: bool, records: " ARRAY("uint8")
-                  ", degree: int, scaled: bool, biased: bool" COMMON_SIGNATURE),
-          "A graph whose rows have records of their neighbours and their codes.");
     m.def("graph_of_codes", &graph_of_codes, "wide"_a, "neighbours"_a.noconvert(),
           "codes"_a.noconvert(), "scale"_a.noconvert().none(), "bias"_a.noconvert().none(),
           COMMON_ARGUMENTS,

@@ -20,16 +20,16 @@
 namespace nestbit::walking {
 namespace {
 
-// Rows a walk meets for each of its beam, more or less: those good enough, or all neighbours.
-constexpr size_t kMetGood = 4, kMetAll = 24;
+// Rows a walk meets for each of its beam, more or less.
+constexpr size_t kMet = 24;
 constexpr size_t kQueue = std::bit_ceil(kAhead + kMetAhead);
 
 // GCC takes a function that does nothing but fetch for one without effect, and drops its calls
 // where it does not inline them.
 NESTBIT_INLINE inline void fetch(const void* data, size_t bytes) {
     const auto* p = static_cast<const char*>(data);
-    for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b);
-    __builtin_prefetch(p + bytes - 1);
+    const size_t before = reinterpret_cast<uintptr_t>(data) % 64;  // in its cache line
+    for (size_t b = 0; b < before + bytes; b += 64) __builtin_prefetch(p - before + b);
 }
 
 // select() takes what is better than a threshold: with this one also those that equal `score`.
@@ -51,7 +51,7 @@ public:
         : table_(table), request_(request), graph_(*request.graph), wide_(graph_.op == Op::wide),
           fine_(graph_.fine.data != nullptr),
           beam_(request.beam, request.room, std::max(graph_.degree, graph_.entry_count)),
-          best_(request.k, request.k, 1), met_((graph_.records ? kMetGood : kMetAll) * request.beam) {
+          best_(request.k, request.k, 1), met_(kMet * request.beam) {
         const size_t rows = round_up(std::max(graph_.degree, graph_.entry_count), kRowGroup);
         sums_ = make_buffer<int32_t>(rows);
         keys_.resize(rows);
@@ -59,7 +59,6 @@ public:
             padded_ = round_up(graph_.fine.width, kPad);
             weights_ = make_buffer<int16_t>(padded_);
         }
-        if (graph_.records) return;
         if (graph_.factors.scale_half) scale_half_.resize(graph_.degree);
         if (graph_.factors.scale) scale_.resize(graph_.degree);
         if (graph_.factors.bias) bias_.resize(graph_.degree);
@@ -88,7 +87,7 @@ public:
         met_.clear();
         scored_ = expanded_ = 0;
         start();
-        graph_.records ? follow<true>() : follow<false>();
+        follow();
         emit(ids + q * request_.k, scores + q * request_.k);
         counts[2 * q] = static_cast<int64_t>(scored_);
         counts[2 * q + 1] = static_cast<int64_t>(expanded_);
@@ -110,57 +109,34 @@ private:
                           first + static_cast<ptrdiff_t>(found), std::greater<>());
         met_.make_room(starts);
         for (size_t i = 0; i < starts; ++i) met_.add(graph_.entries[nestbit::row_of(keys_[i])]);
-        hold(graph_.entries, starts, false);
+        hold(graph_.entries, starts);
     }
 
-    // Rows are chosen and fetched, in a graph of codes their neighbours met, and then scored, each
-    // step some rows ahead of the next.
-    template <bool records>
+    // Rows are chosen and fetched, their neighbours met, and then scored, each step some rows ahead
+    // of the next.
     void follow() {
-        constexpr size_t met_ahead = records ? 1 : kMetAhead;
         size_t chosen = 0, met = 0, done = 0;
         for (;;) {
             for (size_t at; chosen - met < kAhead && (at = beam_.next()) != Beam::kNone;) {
                 const uint32_t row = beam_.expand(at);
-                fetch_row<records>(row);
+                fetch_row(row);
                 queue_[chosen++ % kQueue] = row;
             }
             if (done == chosen) break;
             if (met < chosen) {
-                if constexpr (!records) meet(queue_[met % kQueue], news_[met % kQueue]);
-                if (++met - done < met_ahead) continue;
+                meet(queue_[met % kQueue], news_[met % kQueue]);
+                if (++met - done < kMetAhead) continue;
             }
             const size_t slot = done++ % kQueue;
-            if constexpr (records) {
-                score_record(queue_[slot]);
-            } else {
-                score_news(news_[slot]);
-            }
+            score_news(news_[slot]);
             ++expanded_;
             if (fine_ && request_.mask.has(queue_[slot])) score_finely(queue_[slot]);
         }
     }
 
-    template <bool records>
     NESTBIT_INLINE void fetch_row(uint32_t row) const {
-        if constexpr (records) {
-            fetch(graph_.records + row * graph_.record_stride, graph_.record.bytes());
-        } else {
-            fetch(graph_.neighbours + row * graph_.degree, 4 * graph_.degree);
-        }
+        fetch(graph_.neighbours + row * graph_.degree, 4 * graph_.degree);
         if (fine_) fetch(graph_.fine.data + row * graph_.fine.stride, graph_.fine.width);
-    }
-
-    void score_record(uint32_t row) {
-        const Record& layout = graph_.record;
-        const uint8_t* record = graph_.records + row * graph_.record_stride;
-        table_.walk->lanes[wide_](record + layout.codes(), layout.degree / kLanes, layout.width, tables_,
-                                  sums_.get());
-        const void *numbers = record, *scales = record + layout.scales(), *biases = record + layout.biases();
-        Scoring scoring = terms_;
-        if (layout.scaled) scoring.row_scale_half = static_cast<const uint16_t*>(scales);
-        if (layout.biased) scoring.row_bias = static_cast<const float*>(biases);
-        hold_best(static_cast<const uint32_t*>(numbers), layout.degree, scoring, true);
     }
 
     void meet(uint32_t row, News& news) {
@@ -175,6 +151,9 @@ private:
         for (size_t i = 0; i < news.count; ++i) {
             news.codes[i] = graph_.codes.data + news.rows[i] * graph_.codes.stride;
             fetch(news.codes[i], graph_.width);
+            if (graph_.factors.scale_half) __builtin_prefetch(graph_.factors.scale_half + news.rows[i]);
+            if (graph_.factors.scale) __builtin_prefetch(graph_.factors.scale + news.rows[i]);
+            if (graph_.factors.bias) __builtin_prefetch(graph_.factors.bias + news.rows[i]);
         }
     }
 
@@ -192,29 +171,23 @@ private:
             table_.walk->picked[wide_](news.codes.data() + i, std::min(kPicked, news.count - i),
                                        graph_.width, tables_, sums_.get() + i);
         }
-        hold_best(news.rows.data(), news.count, scoring, false);
+        hold_best(news.rows.data(), news.count, scoring);
     }
 
     // Of `count` scored rows those that are good enough.
-    void hold_best(const uint32_t* rows, size_t count, const Scoring& scoring, bool may_be_met) {
+    void hold_best(const uint32_t* rows, size_t count, const Scoring& scoring) {
         const float threshold = beam_.full() ? just_below(score_of(beam_.worst()))
                                              : std::numeric_limits<float>::quiet_NaN();
         scored_ += count;
-        hold(rows, table_.select(sums_.get(), count, scoring, threshold, 0, keys_.data()), may_be_met);
+        hold(rows, table_.select(sums_.get(), count, scoring, threshold, 0, keys_.data()));
     }
 
-    // The first `found` of keys_, in which rows are their places in `rows`. Of those that may have been
-    // met most were: the beam, which would know, takes longer to tell.
-    void hold(const uint32_t* rows, size_t found, bool may_be_met) {
-        size_t count = 0;
-        if (may_be_met) met_.make_room(found);
+    // The first `found` of keys_, in which rows are their places in `rows`.
+    void hold(const uint32_t* rows, size_t found) {
         for (size_t i = 0; i < found; ++i) {
-            const uint32_t row = rows[nestbit::row_of(keys_[i])];
-            if (row >= graph_.n) refuse(row);
-            keys_[count] = key_of(static_cast<uint32_t>(keys_[i] >> 32), row);
-            count += !may_be_met || met_.add(row);
+            keys_[i] = key_of(static_cast<uint32_t>(keys_[i] >> 32), rows[nestbit::row_of(keys_[i])]);
         }
-        beam_.insert(keys_.data(), count,
+        beam_.insert(keys_.data(), found,
                      [&](uint64_t key) { return request_.mask.has(row_of(key)); });
     }
 

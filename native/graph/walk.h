@@ -14,7 +14,7 @@ inline constexpr uint32_t kMaxRows = uint32_t{1} << 31;
 // Rows are chosen, and what they need is fetched, so many rows before they are expanded; the
 // choice is then a little early, which costs less than to wait for memory.
 inline constexpr size_t kAhead = 2;
-// In a graph of codes, the neighbours' numbers are read so many rows before their codes are scored.
+// The neighbours' numbers are read so many rows before their codes are scored.
 inline constexpr size_t kMetAhead = 2;
 
 // What a row's sum of table values is multiplied with and what is added: null for 1 and 0.
@@ -24,29 +24,12 @@ struct Factors {
     const float* bias;
 };
 
-// A record of a row's neighbours has, in this order: their numbers, uint32; their scales, float16,
-// and biases, float32, where rows have them; their codes in lanes. `degree` is in whole lanes.
-struct Record {
-    size_t degree, width;
-    bool scaled, biased;
-
-    size_t scales() const { return 4 * degree; }
-    size_t biases() const { return scales() + (scaled ? 2 * degree : 0); }
-    size_t codes() const { return biases() + (biased ? 4 * degree : 0); }
-    size_t bytes() const { return codes() + degree * width; }
-};
-
 // Neighbours are best first; unused slots hold the row's own number.
 struct Graph {
     size_t n, degree;
     Op op;         // cells or wide
     size_t width;  // bytes of a code
-    // Either records of all rows, `record_stride` apart and aligned to four bytes,
-    const uint8_t* records;
-    ptrdiff_t record_stride;
-    Record record;
-    // or their neighbours (n, degree), and every row's code and factors.
-    const uint32_t* neighbours;
+    const uint32_t* neighbours;  // (n, degree)
     RowBlock codes;
     Factors factors;
     // Rows to start from, with copies of their factors, and of their codes in lanes.

@@ -303,21 +303,6 @@ class Graph:
         What `walk` finds for queries as `round_queries` rounds them, with their bias added.
         """
 
-def graph_of_records(
-    wide: bool,
-    records: numpy.typing.NDArray[numpy.uint8],
-    degree: int,
-    scaled: bool,
-    biased: bool,
-    entries: numpy.typing.NDArray[numpy.uint32],
-    entry_codes: numpy.typing.NDArray[numpy.uint8],
-    entry_scale: numpy.typing.NDArray[Any] | None,
-    entry_bias: numpy.typing.NDArray[numpy.float32] | None,
-    fine: numpy.typing.NDArray[Any] | None,
-    fine_bias: numpy.typing.NDArray[numpy.float32] | None,
-) -> Graph:
-    """A graph whose rows have records of their neighbours and their codes."""
-
 def graph_of_codes(
     wide: bool,
     neighbours: numpy.typing.NDArray[numpy.uint32],

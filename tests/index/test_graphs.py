@@ -185,7 +185,11 @@ def test_a_pinned_graph_is_held_in_memory(path, queries):
     with nb.open(path, pin="coarse") as pinned, nb.open(path) as mapped:
         one, other = pinned.search(queries), mapped.search(queries)
         np.testing.assert_array_equal(one.ids, other.ids)
-        assert pinned.stats().pinned_bytes > mapped.stats().pinned_bytes + 4 * 32 * N - 1
+        coarse, fine = mapped.stats().level_bytes
+        everything = 4 * 32 * N + coarse + fine
+        speed = mapped.stats().profile == "speed"
+        assert mapped.stats().pinned_bytes == (everything if speed else 0)
+        assert pinned.stats().pinned_bytes == (everything if speed else everything - fine)
 
 
 def test_given_queries_measure_how_widely_to_walk(path, queries):
@@ -200,8 +204,7 @@ def test_given_queries_measure_how_widely_to_walk(path, queries):
 def test_auto_takes_what_fits_and_tells_why(tmp_path, rows, monkeypatch, queries):
     monkeypatch.setattr(profiles, "FEWEST_ROWS", 1000)
     codec = nb.fit(rows, SPEC)
-    coarse = codec.levels[0].coder.n_bytes
-    sizes = {p: N * (profiles.graph_bytes(codec, p) + coarse) / 1e6 for p in ("balanced", "speed")}
+    sizes = {p: N * profiles.walked_bytes(codec, p) / 1e6 for p in ("balanced", "speed")}
     assert profiles.choose(codec, N, "auto", None)[0] == "balanced"
     assert profiles.choose(codec, N, "auto", sizes["speed"] + 0.01)[0] == "speed"
     assert profiles.choose(codec, N, "auto", sizes["balanced"] + 0.01)[0] == "balanced"

@@ -14,8 +14,7 @@ from kernel_cases import ISAS
 from nestbit.errors import InputError
 from nestbit.kernels import bytes_rescore, reference_walk
 from nestbit.kernels.allowed import bitmap
-from nestbit.kernels.graph_records import RecordLayout, in_lanes
-from nestbit.kernels.graph_walk import CodeGraph, Factors, FineRows, RecordGraph, integer_weights
+from nestbit.kernels.graph_walk import CodeGraph, Factors, FineRows, integer_weights
 
 DTYPES = {"none": None, "half": np.float16, "single": np.float32}
 
@@ -73,39 +72,18 @@ class Case:
             fine_scales,
         )
 
-    def graph(self, records):
-        if not records:
-            return CodeGraph(
-                self.neighbours,
-                self.entries,
-                self.codes,
-                self.cell_bits,
-                factors=self.factors,
-                fine=self.fine,
-            )
-        degree, width = self.neighbours.shape[1], self.codes.shape[1]
-        scale, bias = self.factors.scale, self.factors.bias
-        layout = RecordLayout(degree, width, scale is not None, bias is not None)
-        return RecordGraph(
-            layout.pack(self.neighbours, 0, self.codes, scale, bias),
-            layout,
+    def graph(self):
+        return CodeGraph(
+            self.neighbours,
             self.entries,
-            self.codes[self.entries],
+            self.codes,
             self.cell_bits,
-            entry_factors=self.factors.of(self.entries),
+            factors=self.factors,
             fine=self.fine,
         )
 
-    def padded(self, records):
-        """The neighbours as a record has them."""
-        if not records:
-            return self.neighbours
-        missing = -self.neighbours.shape[1] % 16
-        own = np.tile(np.arange(len(self.codes), dtype=np.uint32)[:, None], missing)
-        return np.concatenate([self.neighbours, own], axis=1)
-
-    def check(self, isa, records, k, beam, room, starts, allowed=None, threads=1):
-        graph = self.graph(records)
+    def check(self, isa, k, beam, room, starts, allowed=None, threads=1):
+        graph = self.graph()
         mask = None if allowed is None else bitmap(allowed)
         ids, scores, counts = graph.native.walk(
             self.tables, self.scales, self.bases, k, beam, room, starts, threads,
@@ -113,7 +91,7 @@ class Case:
         )  # fmt: skip
         for q in range(len(self.tables)):
             expected, values, scored, expanded = reference_walk.walk(
-                self.padded(records),
+                self.neighbours,
                 self.entries,
                 self.codes,
                 self.tables[q],
@@ -123,7 +101,6 @@ class Case:
                 beam=beam,
                 room=room,
                 starts=starts,
-                records=records,
                 factors=self.factors,
                 fine=self.fine,
                 weights=None if self.weights is None else self.weights[q],
@@ -138,22 +115,20 @@ class Case:
             assert counts[q].tolist() == [scored, expanded]
 
 
-@pytest.mark.parametrize("records", [False, True], ids=["codes", "records"])
 @pytest.mark.parametrize("isa", ISAS)
 class TestEqualsThePlainWalk:
     @given(data=st.data())
     @settings(max_examples=60, deadline=None)
-    def test_of_random_graphs(self, isa, records, data):
+    def test_of_random_graphs(self, isa, data):
         n = data.draw(st.integers(1, 120))
         bits = data.draw(st.sampled_from([4, 8]))
-        scales = ["none", "half"] if records else list(DTYPES)
         case = Case.make(
             data.draw(st.integers(0, 2**32)),
             n,
             data.draw(st.integers(1, 70)),
             data.draw(st.integers(1, 9)),
             bits=bits,
-            scale=data.draw(st.sampled_from(scales)),
+            scale=data.draw(st.sampled_from(list(DTYPES))),
             biased=data.draw(st.booleans()),
             fine=data.draw(st.sampled_from([None, "i1", "u1"])),
         )
@@ -162,54 +137,50 @@ class TestEqualsThePlainWalk:
         room = data.draw(st.integers(beam, 100))
         share = data.draw(st.sampled_from([None, 0.0, 0.2, 0.8, 1.0]))
         allowed = None if share is None else np.random.default_rng(n).random(n) < share
-        case.check(isa, records, k, beam, room, data.draw(st.integers(1, 6)), allowed)
+        case.check(isa, k, beam, room, data.draw(st.integers(1, 6)), allowed)
 
     @pytest.mark.parametrize("bits", [4, 8])
     @pytest.mark.parametrize("width", [1, 3, 4, 5, 16, 31, 33, 64, 100, 128, 129, 257, 300])
-    def test_of_codes_of_every_width(self, isa, records, width, bits):
-        Case.make(width, 50, 20, width, bits=bits).check(isa, records, 10, 20, 20, 2)
+    def test_of_codes_of_every_width(self, isa, width, bits):
+        Case.make(width, 50, 20, width, bits=bits).check(isa, 10, 20, 20, 2)
 
     @pytest.mark.parametrize("fine", ["i1", "u1"])
     @pytest.mark.parametrize("dim", [1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300, 1024])
-    def test_of_fine_rows_of_every_width(self, isa, records, dim, fine):
-        Case.make(dim, 40, 7, 3, fine=fine, dim=dim).check(isa, records, 10, 20, 20, 2)
+    def test_of_fine_rows_of_every_width(self, isa, dim, fine):
+        Case.make(dim, 40, 7, 3, fine=fine, dim=dim).check(isa, 10, 20, 20, 2)
 
     @pytest.mark.parametrize("degree", [1, 15, 16, 17, 32, 48, 63, 64, 65, 80, 96, 112, 130])
     @pytest.mark.parametrize("bits", [4, 8])
-    def test_of_every_degree(self, isa, records, degree, bits):
-        Case.make(degree, 200, degree, 6, bits=bits).check(isa, records, 10, 30, 30, 3)
+    def test_of_every_degree(self, isa, degree, bits):
+        Case.make(degree, 200, degree, 6, bits=bits).check(isa, 10, 30, 30, 3)
 
-    def test_of_one_row(self, isa, records):
-        Case.make(0, 1, 1, 2).check(isa, records, 3, 5, 5, 1)
+    def test_of_one_row(self, isa):
+        Case.make(0, 1, 1, 2).check(isa, 3, 5, 5, 1)
 
-    def test_where_sums_are_largest(self, isa, records):
+    def test_where_sums_are_largest(self, isa):
         case = Case.make(1, 40, 16, 600, dim=2000, fine="u1")
         case.tables[:] = 255
         case.fine.rows[:] = 255
         case.weights[:] = (2**31 - 1) // 256 // 2000
-        case.check(isa, records, 10, 20, 20, 1)
+        case.check(isa, 10, 20, 20, 1)
 
     @pytest.mark.parametrize("threads", [2, 5])
-    def test_by_several_threads(self, isa, records, threads):
-        Case.make(3, 300, 12, 4, m=37).check(isa, records, 10, 20, 20, 2, threads=threads)
+    def test_by_several_threads(self, isa, threads):
+        Case.make(3, 300, 12, 4, m=37).check(isa, 10, 20, 20, 2, threads=threads)
 
 
-RECORDS = pytest.mark.parametrize("records", [False, True], ids=["codes", "records"])
-
-
-def search(case, records, k=5, **options):
-    graph = case.graph(records)
+def search(case, k=5, **options):
+    graph = case.graph()
     options = {"beam": 20} | options
     if case.weights is not None:
         options |= {"weights": case.weights, "fine_scales": case.fine_scales}
     return graph.walk(case.tables, case.scales, case.bases, k, **options)
 
 
-@RECORDS
-def test_a_beam_of_all_rows_finds_the_best_of_what_can_be_reached(records):
+def test_a_beam_of_all_rows_finds_the_best_of_what_can_be_reached():
     case = Case.make(5, 90, 60, 4, m=6)
     everything = np.tile(np.arange(90), (6, 1))
-    found = search(case, records, k=90, beam=90)
+    found = search(case, k=90, beam=90)
     for q in range(6):
         reached = set(case.entries.tolist())
         while grown := {int(r) for row in reached for r in case.neighbours[row]} - reached:
@@ -223,24 +194,21 @@ def test_a_beam_of_all_rows_finds_the_best_of_what_can_be_reached(records):
         )
 
 
-@RECORDS
-def test_fewer_rows_than_asked_for_are_padded(records):
-    found = search(Case.make(6, 4, 3, 2), records, k=9)
+def test_fewer_rows_than_asked_for_are_padded():
+    found = search(Case.make(6, 4, 3, 2), k=9)
     assert (found.ids[:, 4:] == -1).all()
     assert (found.scores[:, 4:] == -np.inf).all()
 
 
-@RECORDS
-def test_an_empty_mask_finds_nothing_and_a_full_one_all(records):
+def test_an_empty_mask_finds_nothing_and_a_full_one_all():
     case = Case.make(7, 80, 10, 3)
-    nothing = search(case, records, mask=bitmap(np.zeros(80, np.bool_)))
+    nothing = search(case, mask=bitmap(np.zeros(80, np.bool_)))
     assert (nothing.ids == -1).all()
-    full = search(case, records, mask=bitmap(np.ones(80, np.bool_)))
-    np.testing.assert_array_equal(full.ids, search(case, records).ids)
+    full = search(case, mask=bitmap(np.ones(80, np.bool_)))
+    np.testing.assert_array_equal(full.ids, search(case).ids)
 
 
-@RECORDS
-def test_a_walk_passes_through_rows_it_may_not_find(records):
+def test_a_walk_passes_through_rows_it_may_not_find():
     # A chain 0 - 1 - 2 - ... of which only the last may be found.
     n = 30
     case = Case.make(8, n, 2, 3, fine=None)
@@ -248,23 +216,21 @@ def test_a_walk_passes_through_rows_it_may_not_find(records):
     case.neighbours[:] = np.stack([np.maximum(rows, 1) - 1, np.minimum(rows + 1, n - 1)], axis=1)
     case.neighbours[0] = [1, 0]
     case.entries = np.zeros(1, np.uint32)
-    found = search(case, records, k=1, beam=1, room=n, mask=bitmap(rows == n - 1))
+    found = search(case, k=1, beam=1, room=n, mask=bitmap(rows == n - 1))
     assert (found.ids == n - 1).all()
     assert (found.expanded == n).all()
 
 
-@RECORDS
-def test_no_queries_find_nothing(records):
-    found = search(Case.make(9, 20, 4, 3, m=0), records)
+def test_no_queries_find_nothing():
+    found = search(Case.make(9, 20, 4, 3, m=0))
     assert found.ids.shape == (0, 5)
 
 
-@RECORDS
-def test_more_queries_than_one_call_takes_are_each_answered(records):
+def test_more_queries_than_one_call_takes_are_each_answered():
     case = Case.make(10, 60, 8, 2, m=2500)
-    found = search(case, records)
+    found = search(case)
     for part in (slice(0, 3), slice(1022, 1027), slice(2497, 2500)):
-        graph = case.graph(records)
+        graph = case.graph()
         alone = graph.walk(
             case.tables[part], case.scales[part], case.bases[part], 5, beam=20,
             weights=case.weights[part], fine_scales=case.fine_scales[part],
@@ -273,33 +239,13 @@ def test_more_queries_than_one_call_takes_are_each_answered(records):
         np.testing.assert_array_equal(found.scores[part], alone.scores)
 
 
-@RECORDS
-def test_a_neighbour_that_is_no_row_is_refused(records):
+def test_a_neighbour_that_is_no_row_is_refused():
     case = Case.make(11, 40, 8, 2)
-    graph = case.graph(records)
-    if records:
-        damaged = case.neighbours.copy()
-        damaged[case.entries] = 40
-        layout = RecordLayout(8, 2, scaled=True, biased=False)
-        codes = np.concatenate([case.codes, case.codes[:1]])
-        scale = np.concatenate([case.factors.scale, case.factors.scale[:1]])
-        graph = RecordGraph(
-            layout.pack(damaged, 0, codes, scale),
-            layout,
-            case.entries,
-            case.codes[case.entries],
-            4,
-            entry_factors=case.factors.of(case.entries),
-            fine=case.fine,
-        )
-        case.graph = lambda _: graph
-    else:
-        case.neighbours[case.entries] = 40
+    case.neighbours[case.entries] = 40
     with pytest.raises(InputError, match="neighbour 40"):
-        search(case, records, beam=40)
+        search(case, beam=40)
 
 
-@RECORDS
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -310,15 +256,14 @@ def test_a_neighbour_that_is_no_row_is_refused(records):
         ({"threads": 0}, "threads"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(records, options, message):
+def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        search(Case.make(12, 80, 8, 2), records, **options)
+        search(Case.make(12, 80, 8, 2), **options)
 
 
-@RECORDS
-def test_queries_that_do_not_fit_are_refused(records):
+def test_queries_that_do_not_fit_are_refused():
     case = Case.make(13, 30, 8, 2, dim=300)
-    graph = case.graph(records)
+    graph = case.graph()
     terms = case.scales, case.bases
     with pytest.raises(InputError, match="tables must be"):
         graph.walk(case.tables[:, :1], *terms, 5, beam=9)
@@ -331,13 +276,12 @@ def test_queries_that_do_not_fit_are_refused(records):
         )  # fmt: skip
 
 
-@RECORDS
-def test_tables_that_are_not_contiguous_are_searched_all_the_same(records):
+def test_tables_that_are_not_contiguous_are_searched_all_the_same():
     case = Case.make(15, 40, 8, 3)
-    expected = search(case, records)
+    expected = search(case)
     whole = np.repeat(case.tables, 2, axis=1)
     case.tables = whole[:, ::2]
-    np.testing.assert_array_equal(search(case, records).ids, expected.ids)
+    np.testing.assert_array_equal(search(case).ids, expected.ids)
 
 
 def test_integer_weights_are_within_half_a_step_and_cannot_overflow():
@@ -349,40 +293,3 @@ def test_integer_weights_are_within_half_a_step_and_cannot_overflow():
         off = np.abs(rounded * scale[:, None] - weights)
         assert (off <= scale[:, None] * 0.5001).all()
         assert np.abs(rounded.astype(np.int64)).sum(axis=1).max() * 255 < 2**31
-
-
-@pytest.mark.parametrize("degree", [1, 16, 33])
-@pytest.mark.parametrize(("scaled", "biased"), [(False, False), (True, False), (True, True)])
-def test_records_hold_what_their_layout_says(degree, scaled, biased):
-    case = Case.make(14, 50, degree, 5, scale="half" if scaled else "none", biased=biased)
-    layout = RecordLayout(degree, 5, scaled, biased)
-    factors = case.factors.scale, case.factors.bias
-    records = np.concatenate(
-        [
-            layout.pack(case.neighbours[some], some.start, case.codes, *factors)
-            for some in (slice(0, 30), slice(30, 50))
-        ]
-    )
-    assert records.shape == (50, layout.stride)
-    assert layout.stride % 64 == 0
-    numbers = case.padded(records=True)
-    at = 4 * layout.lanes
-    np.testing.assert_array_equal(records[:, :at].copy().view(np.uint32), numbers)
-    for factor in factors:
-        if factor is not None:
-            end = at + layout.lanes * factor.itemsize
-            np.testing.assert_array_equal(
-                records[:, at:end].copy().view(factor.dtype), factor[numbers]
-            )
-            at = end
-    lanes = records[:, at : layout.n_bytes].reshape(50, -1, 5, 16)
-    np.testing.assert_array_equal(
-        lanes.transpose(0, 1, 3, 2).reshape(50, layout.lanes, 5), case.codes[numbers]
-    )
-
-
-def test_lanes_of_a_number_of_rows_that_is_not_whole_end_in_zeros():
-    codes = np.arange(1, 61, dtype=np.uint8).reshape(20, 3)
-    lanes = in_lanes(codes).reshape(2, 3, 16)
-    np.testing.assert_array_equal(lanes[1, :, :4].T, codes[16:])
-    assert (lanes[1, :, 4:] == 0).all()

@@ -86,16 +86,15 @@ def test_queries_of_any_size_are_rounded_without_a_fault(isa):
 
 
 @every_isa
-@pytest.mark.parametrize("records", [False, True])
 @pytest.mark.parametrize("fine", ["i1", None])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_a_search_is_a_walk_of_rounded_queries(isa, records, fine, bits):
+def test_a_search_is_a_walk_of_rounded_queries(isa, fine, bits):
     rng = np.random.default_rng(5)
     case = Case.make(1, 90, 7, 5, bits=bits, biased=True, fine=fine, m=4)
     cells, queries = some_queries(
         rng, 4, 10 if bits == 4 else 5, size=1 << bits, dim=9 if fine else None, gain=2.0
     )
-    graph, mask = case.graph(records), bitmap(rng.random(90) < 0.5)
+    graph, mask = case.graph(), bitmap(rng.random(90) < 0.5)
     tables, scales, bases, weights, fine_scales, bias = natively(cells, queries, isa)
     for allowed in (None, mask):
         ids, scores, counts = graph.native.walk(
@@ -114,7 +113,7 @@ def test_what_the_kernel_cannot_take_as_it_is_walks_all_the_same():
     rng = np.random.default_rng(6)
     case = Case.make(2, 60, 6, 5, m=3)
     cells, queries = some_queries(rng, 3, 10)
-    graph = case.graph(False)
+    graph = case.graph()
     expected = walk_floats(graph, cells, queries, 5, beam=20, offset=7)
     other = queries._replace(
         weights=np.asfortranarray(queries.weights), bias=np.repeat(queries.bias, 2)[::2]
@@ -128,7 +127,7 @@ def test_many_queries_walk_in_several_calls(monkeypatch):
     rng = np.random.default_rng(7)
     case = Case.make(3, 60, 6, 5, m=3)
     cells, queries = some_queries(rng, 7, 10)
-    graph = case.graph(True)
+    graph = case.graph()
     expected = walk_floats(graph, cells, queries, 5, beam=20)
     monkeypatch.setattr("nestbit.kernels.walk_queries._QUERIES_AT_ONCE", 3)
     found = walk_floats(graph, cells, queries, 5, beam=20, threads=2)
@@ -138,7 +137,7 @@ def test_many_queries_walk_in_several_calls(monkeypatch):
 
 def test_queries_that_do_not_fit_are_refused():
     rng = np.random.default_rng(8)
-    graph = Case.make(4, 60, 6, 5, m=3).graph(False)
+    graph = Case.make(4, 60, 6, 5, m=3).graph()
     cells, queries = some_queries(rng, 3, 10)
 
     def refuse(match, k=5, cells=cells, **changes):

@@ -1,11 +1,10 @@
 """The graph of a segment, in a file beside it: where walks start, go on, and how wide they must be.
 
-``entries`` (e,) uint32 are places of the segment, and so are ``neighbours`` (n, degree) uint32; in
-their stead a graph for speed has ``records`` (n, bytes), which hold the neighbours' codes as well
-(see `nestbit.kernels.graph_records`). ``depths``, ``beams`` and ``recalls`` (depths, beams) tell
-which share of the best rows walks found, and ``errors`` (depths, beams) their standard errors.
-Metadata: ``format`` ("nestbit.graph"), ``format_version``, ``header`` (JSON: profile, degree,
-biased, why), and the checksums that `nestbit._seal` describes.
+``entries`` (e,) uint32 are places of the segment, and so are ``neighbours`` (n, degree) uint32.
+``depths``, ``beams`` and ``recalls`` (depths, beams) tell which share of the best rows walks found,
+and ``errors`` (depths, beams) their standard errors. Metadata: ``format`` ("nestbit.graph"),
+``format_version``, ``header`` (JSON: profile, degree, why), and the checksums that `nestbit._seal`
+describes.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +35,7 @@ _SMALL = ("entries", "depths", "beams", "recalls", "errors")
 # A beam is trusted where its measured recall, less so many standard errors, reaches the target.
 _CAUTION = 1.0
 _BEAMS_KEPT = 64
+_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Measured:
 
 
 class SegmentGraph:
-    """An open graph of a segment of n rows; ``pinned`` holds it in memory of its own.
+    """An open graph of a segment of n rows, held in memory if it is ``pinned`` or for speed.
 
     Raises `FileFormatError` for a file that is truncated, altered, foreign or of a newer version,
     and `FileNotFoundError`.
@@ -85,12 +85,11 @@ class SegmentGraph:
             header = json.loads(self._file.header.metadata["header"])
             self.profile: str = header["profile"]
             self.degree: int = header["degree"]
-            self.biased: bool = header["biased"]
             self.why: str = header["why"]
             arrays = {name: self._file.read(name, check=True) for name in _SMALL}
             self.entries: NDArray[np.uint32] = arrays.pop("entries")
             self.measured = Measured(**arrays)
-            shape = self._file.header.tensors[self._body].shape
+            shape = self._file.header.tensors["neighbours"].shape
             shapes = {a.shape for a in (self.measured.recalls, self.measured.errors)}
             if shapes != {(len(self.measured.depths), len(self.measured.beams))}:
                 raise ValueError(f"what was measured has shapes {shapes}")
@@ -111,22 +110,23 @@ class SegmentGraph:
             return found
 
     @property
-    def _body(self) -> str:
-        return "records" if self.profile == "speed" else "neighbours"
+    def held(self) -> bool:
+        """Whether the graph is read into memory, not mapped."""
+        return self._pinned or self.profile == "speed"
 
     @cached_property
-    def body(self) -> NDArray[Any]:
-        """Neighbours (n, degree), or records (n, bytes) of a graph for speed."""
-        if self._pinned:
-            return self._file.read(self._body)
-        array = self._file.mapped(self._body)
-        self._file.at_random(self._body)
+    def neighbours(self) -> NDArray[np.uint32]:
+        """Places (n, degree) of every row's neighbours."""
+        if self.held:
+            return self._file.read("neighbours")
+        array = self._file.mapped("neighbours")
+        self._file.at_random("neighbours")
         return array
 
     @property
     def pinned_bytes(self) -> int:
         """Bytes of the graph that are held in memory."""
-        return self.body.nbytes if self._pinned and "body" in self.__dict__ else 0
+        return self.neighbours.nbytes if self.held and "neighbours" in self.__dict__ else 0
 
     def verify(self, progress: Callable[[int], object]) -> None:
         """Read the file against its checksums; raises `FileFormatError`."""
@@ -136,37 +136,33 @@ class SegmentGraph:
 def write_graph(
     segment: Path,
     profile: str,
-    degree: int,
-    biased: bool,
     why: str,
     entries: NDArray[np.uint32],
     measured: Measured,
-    shape: tuple[int, int],
-    blocks: Iterable[NDArray[Any]],
+    neighbours: NDArray[np.uint32],
 ) -> GraphEntry:
     """Write the graph of the segment in a file; it appears whole and synced.
 
-    ``blocks`` are the rows of the neighbours or records, of ``shape`` in all. Returns what the
-    catalog must know.
+    Returns what the catalog must know.
     """
+    degree = neighbours.shape[1]
     name = f"{segment.stem}-{secrets.token_hex(2)}.graph.safetensors"
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "header": json.dumps({"profile": profile, "degree": degree, "biased": biased, "why": why}),
+        "header": json.dumps({"profile": profile, "degree": degree, "why": why}),
     }
     small = {"entries": entries, **vars(measured)}
-    body, dtype = ("records", "U8") if profile == "speed" else ("neighbours", "U32")
     with atomic_file(segment.with_name(name)) as file:
         columns = ColumnFile(file)
         for key, array in small.items():
             columns.declare(key, dtype_name(array), array.shape)
-        columns.declare(body, dtype, shape)
+        columns.declare("neighbours", dtype_name(neighbours), neighbours.shape)
         columns.lay_out(metadata, 128)
         for key, array in small.items():
             columns.write(key, byte_view(array))
-        for block in blocks:
-            columns.write(body, byte_view(block))
+        for start in range(0, len(neighbours), _BLOCK_ROWS):
+            columns.write("neighbours", byte_view(neighbours[start : start + _BLOCK_ROWS]))
         header = columns.finish(metadata)
         nbytes = os.fstat(file.fileno()).st_size
     return GraphEntry(segment.name, name, nbytes, zlib.crc32(header[8:]))

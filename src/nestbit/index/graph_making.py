@@ -8,10 +8,8 @@ once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +25,7 @@ from nestbit.index.parts import Part, all_but
 from nestbit.index.profiles import DEFAULT_TARGET, DEGREE, choose
 from nestbit.index.scan import scan_parts
 from nestbit.index.segment import Segment
-from nestbit.index.walk import Walker, fine_rows, over_codes, record_layout, row_factors
+from nestbit.index.walk import Walker, fine_rows, over_codes
 from nestbit.search import Plan
 
 DEPTHS = (1, 10, 100)
@@ -74,29 +72,7 @@ def make_graph(directory: Path, entry: SegmentEntry, codec: Codec, wish: Wish) -
         why += f"; measured at {DEFAULT_TARGET:g}: {walk_ms:.2f} ms, a scan {scan_ms:.2f} ms"
     if wish.profile == "auto" and (walk_ms is None or walk_ms > scan_ms):
         return None
-    coarse = segment.level(0)
-    factors = row_factors(codec, coarse)
-    layout = record_layout(DEGREE, coarse, factors)
-    shape, blocks = graph.neighbours.shape, _blocks(graph.neighbours)
-    if profile == "speed":
-        shape = (entry.n, layout.stride)
-        blocks = (
-            layout.pack(some, start, coarse.data, factors.scale, factors.bias)
-            for start, some in _numbered(graph.neighbours)
-        )
-    biased = factors.bias is not None
-    return write_graph(
-        segment.path, profile, DEGREE, biased, why, graph.entries, measured, shape, blocks
-    )
-
-
-def _numbered(neighbours: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.uint32]]]:
-    for start in range(0, len(neighbours), _BLOCK_ROWS):
-        yield start, neighbours[start : start + _BLOCK_ROWS]
-
-
-def _blocks(neighbours: NDArray[np.uint32]) -> Iterator[NDArray[Any]]:
-    return (some for _, some in _numbered(neighbours))
+    return write_graph(segment.path, profile, why, graph.entries, measured, graph.neighbours)
 
 
 def _measure(
@@ -169,7 +145,8 @@ def without(neighbours: NDArray[np.uint32], rows: Rows) -> NDArray[np.uint32]:
     gone = np.zeros(len(neighbours), np.bool_)
     gone[rows] = True
     kept = neighbours.copy()
-    for start, some in _numbered(kept):
+    for start in range(0, len(kept), _BLOCK_ROWS):
+        some = kept[start : start + _BLOCK_ROWS]
         lost = gone[some]
         hit = np.flatnonzero(lost.any(axis=1))
         # A walk takes the first slot with the row's own number for the end of its neighbours.

@@ -2,7 +2,7 @@
 
 - ``memory``: nothing but codes; a search scans them, or the partitions that it opens.
 - ``balanced``: each row's neighbours in a graph.
-- ``speed``: each row's neighbours and their coarse codes, side by side.
+- ``speed``: the same graph, which a search holds in memory together with the codes of all levels.
 - ``auto``: ``memory`` where a scan is fast enough; else the fastest of these whose graph fits the
   memory that was allowed (``balanced`` if nothing was said), unless a scan is measured faster.
 """
@@ -14,7 +14,6 @@ from typing import Literal, get_args
 from nestbit.codecs import Codec
 from nestbit.errors import InputError
 from nestbit.index.walk import walkable
-from nestbit.kernels.graph_records import RecordLayout
 
 Profile = Literal["auto", "memory", "balanced", "speed"]
 
@@ -34,15 +33,10 @@ def check_profile(profile: str, memory_mb: float | None) -> None:
         raise InputError(f"memory_mb must be more than 0, got {memory_mb}")
 
 
-def graph_bytes(codec: Codec, profile: str) -> int:
-    """Bytes that a graph adds to each row."""
-    if profile == "memory":
-        return 0
-    coder = codec.levels[0].coder
-    if profile == "balanced":
-        return 4 * DEGREE
-    biased = codec.metric == "l2" or "offset" in coder.factors
-    return RecordLayout(DEGREE, coder.width, "scale" in coder.factors, biased).stride
+def walked_bytes(codec: Codec, profile: str) -> int:
+    """Bytes of a row that the walks of a profile read again and again: it is to have memory for."""
+    levels = codec.levels if profile == "speed" else codec.levels[:1]
+    return 4 * DEGREE + sum(level.coder.n_bytes for level in levels)
 
 
 def choose(codec: Codec, n: int, profile: str, memory_mb: float | None) -> tuple[str, str]:
@@ -61,9 +55,8 @@ def choose(codec: Codec, n: int, profile: str, memory_mb: float | None) -> tuple
         return "memory", f"{n:,} rows are scanned fast enough"
     if memory_mb is None:
         return "balanced", "no memory was told, so the graph is the small one"
-    # Codes of the coarsest level are read at random by both graphs' walks, or their entries.
-    for name in ("speed", "balanced"):
-        needed = n * (graph_bytes(codec, name) + codec.levels[0].coder.n_bytes) / 1e6
+    for name, codes in (("speed", "codes"), ("balanced", "coarse codes")):
+        needed = n * walked_bytes(codec, name) / 1e6
         if needed <= memory_mb:
-            return name, f"its graph and coarse codes take {needed:,.0f} of {memory_mb:,.0f} MB"
+            return name, f"its graph and {codes} take {needed:,.0f} of {memory_mb:,.0f} MB"
     return "memory", f"a graph and coarse codes take {needed:,.0f} MB, more than {memory_mb:,.0f}"

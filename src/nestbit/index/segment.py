@@ -58,9 +58,9 @@ class Segment:
     """An open segment: its header is proved, its arrays are mapped when they are asked for.
 
     Rows are found by their place in the segment, 0 to n - 1. ``pinned`` keeps the coarsest level
-    in memory of its own from its first use on, and the graph, where there is one. Raises
-    `FileFormatError` for a file that is truncated, altered, foreign or of a newer version, and
-    `FileNotFoundError`.
+    in memory of its own from its first use on, and the graph, where there is one; a graph for speed
+    is kept there with all levels. Raises `FileFormatError` for a file that is truncated, altered,
+    foreign or of a newer version, and `FileNotFoundError`.
     """
 
     def __init__(
@@ -101,13 +101,10 @@ class Segment:
         return self.entry.n
 
     def level(self, i: int) -> LevelCodes:
-        """All rows of a level, mapped, or in memory where the level is pinned."""
+        """All rows of a level, mapped, or in memory where the level is held."""
         with self._lock:
             if i not in self._levels:
-                part = self._level(i)
-                if self._pinned and i == 0:
-                    part = self._in_memory(part)
-                self._levels[i] = part
+                self._levels[i] = self._in_memory(i) if self._holds(i) else self._level(i)
             return self._levels[i]
 
     def take(self, levels: Sequence[int], places: Rows) -> list[LevelCodes]:
@@ -115,16 +112,16 @@ class Segment:
 
         The disk is told of all of them before the first is waited for; nothing stays mapped.
         """
-        held = self._levels[0] if self.pinned_bytes and 0 in levels else None
-        read = [i for i in levels if held is None or i]
+        held = {i: self._levels[i] for i in levels if i in self._levels and self._holds(i)}
+        read = [i for i in levels if i not in held]
         columns = [column for i in read for column in self._columns[i]]
         ranges = [(column.start, column.width) for column in columns]
         found = gather_rows(self.path, self._file.descriptor, ranges, places, len(self))
         values = iter([c.values(rows) for c, rows in zip(columns, found, strict=True)])
         taken: dict[int, LevelCodes] = {}
-        if held is not None:
-            factors = {name: factor[places] for name, factor in held.factors.items()}
-            taken[0] = LevelCodes(held.layout, held.data[places], factors)
+        for i, codes in held.items():
+            factors = {name: factor[places] for name, factor in codes.factors.items()}
+            taken[i] = LevelCodes(codes.layout, codes.data[places], factors)
         for i in read:
             data, factors = next(values), {name: next(values) for name in self._factors[i]}
             taken[i] = LevelCodes(self.codec.levels[i].coder.layout, data, factors)
@@ -170,8 +167,9 @@ class Segment:
 
     @property
     def pinned_bytes(self) -> int:
-        """Bytes of the coarsest level that are held in memory."""
-        return self._levels[0].nbytes if self._pinned and 0 in self._levels else 0
+        """Bytes of levels that are held in memory."""
+        with self._lock:
+            return sum(codes.nbytes for i, codes in self._levels.items() if self._holds(i))
 
     def verify(self, progress: Callable[[int], object]) -> None:
         """Read the file, and that of the graph, against checksums; raises `FileFormatError`."""
@@ -212,14 +210,16 @@ class Segment:
         except (TypeError, ValueError) as error:
             raise FileFormatError(f"{self.path} has no sound partitions: {error}") from error
 
-    def _in_memory(self, mapped: LevelCodes) -> LevelCodes:
-        """The coarsest level read from the file: pages of its map would count twice."""
-        data = self._file.read("level0.data")
-        return LevelCodes(
-            mapped.layout,
-            data,
-            {name: self._file.read(f"level0.{name}") for name in mapped.factors},
-        )
+    def _holds(self, i: int) -> bool:
+        """Whether a level, once it is asked for, stays in memory."""
+        fast = self.graph is not None and self.graph.profile == "speed"
+        return fast or (self._pinned and i == 0)
+
+    def _in_memory(self, i: int) -> LevelCodes:
+        """A level read from the file: pages of its map would count twice."""
+        factors = {name: self._file.read(f"level{i}.{name}") for name in self._factors[i]}
+        data = self._file.read(f"level{i}.data")
+        return LevelCodes(self.codec.levels[i].coder.layout, data, factors)
 
     @cached_property
     def _columns(self) -> list[list[_Column]]:

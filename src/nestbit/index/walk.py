@@ -17,12 +17,10 @@ from nestbit.codecs.scorers import Metric
 from nestbit.index.graph_file import SegmentGraph
 from nestbit.index.parts import Part
 from nestbit.index.segment import Segment
-from nestbit.kernels.graph_records import RecordLayout
 from nestbit.kernels.graph_walk import (
     CodeGraph,
     Factors,
     FineRows,
-    RecordGraph,
     Walked,
 )
 from nestbit.kernels.walk_queries import CellBooks, FloatQueries, walk_floats
@@ -51,13 +49,13 @@ class Walker:
     The finest level scores what is found; it is None for codes of one level.
     """
 
-    graph: CodeGraph | RecordGraph
+    graph: CodeGraph
     coarse: Level
     fine: Level | None
     books: CellBooks
 
     @classmethod
-    def of(cls, graph: CodeGraph | RecordGraph, codec: Codec) -> Walker:
+    def of(cls, graph: CodeGraph, codec: Codec) -> Walker:
         """The walker of a graph over codes of a codec."""
         levels = codec.levels
         coder = levels[0].coder
@@ -117,22 +115,8 @@ def walker_of(segment: Segment) -> Walker:
 
 
 def _walker(segment: Segment, graph: SegmentGraph) -> Walker:
-    codec = segment.codec
     coarse, fine = segment.level(0), fine_rows(segment)
-    if graph.profile != "speed":
-        return over_codes(codec, coarse, fine, graph.body, graph.entries)
-    factors = row_factors(codec, coarse)
-    layout = record_layout(graph.degree, coarse, factors)
-    made = RecordGraph(
-        graph.body,
-        layout,
-        graph.entries,
-        coarse.data[graph.entries],
-        cell_bits(codec),
-        entry_factors=factors.of(graph.entries),
-        fine=fine,
-    )
-    return Walker.of(made, codec)
+    return over_codes(segment.codec, coarse, fine, graph.neighbours, graph.entries)
 
 
 def over_codes(
@@ -161,12 +145,6 @@ def fine_rows(segment: Segment) -> FineRows | None:
 def row_factors(codec: Codec, codes: LevelCodes) -> Factors:
     """What the rows of a level multiply and add in their scores."""
     return Factors(codes.factors.get("scale"), _metric(codec).row_bias(codes, None))
-
-
-def record_layout(degree: int, coarse: LevelCodes, factors: Factors) -> RecordLayout:
-    """The layout of records with the codes of a level."""
-    scaled, biased = factors.scale is not None, factors.bias is not None
-    return RecordLayout(degree, coarse.data.shape[1], scaled, biased)
 
 
 def cell_bits(codec: Codec) -> int:

@@ -1,9 +1,7 @@
 """Search of a graph of rows by their codes: beam search over cells, exact scores by a finer level.
 
 A graph has ``neighbours`` (n, degree) uint32, best first, where unused slots hold the row's own
-number, and ``entries`` (e,) uint32, rows to start from. Its codes are either every row's own, read
-at random, or **records**: for each row the codes of all its neighbours side by side, so that one
-read of adjacent memory serves a whole expansion, at ``degree`` times the bytes.
+number, ``entries`` (e,) uint32, rows to start from, and every row's code.
 
 From the best entries the walk goes on to the best row met that has not been expanded, until the
 ``beam`` best have been (Malkov and Yashunin 2016, Algorithm 2; rows expanded are scored exactly, as
@@ -24,15 +22,16 @@ from nestbit._arrays import check_k
 from nestbit.errors import InputError
 from nestbit.kernels import Floats, Ids, _factors, _matrix, _threads
 from nestbit.kernels.allowed import Mask, check_allowed
-from nestbit.kernels.graph_records import RecordLayout, in_lanes
 
-__all__ = ["CodeGraph", "Factors", "FineRows", "RecordGraph", "Walked", "integer_weights"]
+__all__ = ["CodeGraph", "Factors", "FineRows", "Walked", "integer_weights"]
 
 # 255 * 8,421,504 < 2**31: no sum of 16-bit weights times bytes overflows.
 _MAX_PRODUCT = (2**31 - 1) // 256
 _MAX_ROWS = 2**31
 # Queries of one call of the kernel, after which an interrupt is heard.
 _QUERIES_AT_ONCE = 1024
+# Rows whose bytes lie side by side where entries are scored.
+_LANES = 16
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,36 @@ class _Options(NamedTuple):
     threads: int
 
 
-class _Graph:
-    """What both graphs have: a native graph, and how it is walked."""
+class CodeGraph:
+    """A graph over ``codes`` (n, width) of cells of ``cell_bits`` bits, 4 or 8."""
 
-    def __init__(self, native: _native.Graph, n: int, tables: tuple[int, int], fine: int) -> None:
-        self.native = native
+    def __init__(
+        self,
+        neighbours: Any,
+        entries: Any,
+        codes: Any,
+        cell_bits: int,
+        *,
+        factors: Factors | None = None,
+        fine: FineRows | None = None,
+    ) -> None:
+        """Raises `InputError` for another dtype or shape, or an entry that is no row."""
+        codes = _matrix(codes, "codes", np.uint8)
+        n, width = codes.shape
+        neighbours = np.ascontiguousarray(_matrix(neighbours, "neighbours", np.uint32))
+        if len(neighbours) != n:
+            raise InputError(f"{n} codes need as many rows of neighbours, got {len(neighbours)}")
+        entries = _entries(entries, n)
+        factors = _checked(factors, n)
+        at_entries = factors.of(entries)
+        rows, bias = _fine(fine, n)
         self.n = n
-        self._tables = tables
-        self._fine = fine
+        self._tables = _tables(width, cell_bits)
+        self._fine = 0 if rows is None else rows.shape[1]
+        self.native = _native.graph_of_codes(
+            _is_wide(cell_bits), neighbours, codes, factors.scale, factors.bias,
+            entries, _in_lanes(codes[entries]), at_entries.scale, at_entries.bias, rows, bias,
+        )  # fmt: skip
 
     def walk(
         self,
@@ -187,78 +208,6 @@ class _Graph:
         return queries, _Options(k, beam, room, starts, threads), mask
 
 
-class CodeGraph(_Graph):
-    """A graph over ``codes`` (n, width) of cells of ``cell_bits`` bits, 4 or 8."""
-
-    def __init__(
-        self,
-        neighbours: Any,
-        entries: Any,
-        codes: Any,
-        cell_bits: int,
-        *,
-        factors: Factors | None = None,
-        fine: FineRows | None = None,
-    ) -> None:
-        """Raises `InputError` for another dtype or shape, or an entry that is no row."""
-        codes = _matrix(codes, "codes", np.uint8)
-        n, width = codes.shape
-        neighbours = np.ascontiguousarray(_matrix(neighbours, "neighbours", np.uint32))
-        if len(neighbours) != n:
-            raise InputError(f"{n} codes need as many rows of neighbours, got {len(neighbours)}")
-        entries = _entries(entries, n)
-        factors = _checked(factors, n)
-        at_entries = factors.of(entries)
-        rows, bias = _fine(fine, n)
-        native = _native.graph_of_codes(
-            _is_wide(cell_bits), neighbours, codes, factors.scale, factors.bias,
-            entries, in_lanes(codes[entries]), at_entries.scale, at_entries.bias, rows, bias,
-        )  # fmt: skip
-        super().__init__(native, n, _tables(width, cell_bits), 0 if rows is None else rows.shape[1])
-
-
-class RecordGraph(_Graph):
-    """A graph of ``records`` (n, bytes) uint8, laid out as `RecordLayout` tells.
-
-    ``entry_codes`` (e, width) and ``entry_factors`` are those of the entries.
-    """
-
-    def __init__(
-        self,
-        records: Any,
-        layout: RecordLayout,
-        entries: Any,
-        entry_codes: Any,
-        cell_bits: int,
-        *,
-        entry_factors: Factors | None = None,
-        fine: FineRows | None = None,
-    ) -> None:
-        """Raises `InputError` for another dtype or shape, or an entry that is no row."""
-        records = _matrix(records, "records", np.uint8)
-        n = len(records)
-        aligned = records.ctypes.data % 4 == 0 and records.strides[0] % 4 == 0
-        if records.shape[1] < layout.n_bytes or not aligned:
-            raise InputError(
-                f"records must have {layout.n_bytes} bytes at least and be aligned to four, got "
-                f"shape {records.shape} with a stride of {records.strides[0]}"
-            )
-        entries = _entries(entries, n)
-        entry_codes = _matrix(entry_codes, "entry codes", np.uint8, columns=layout.width)
-        if len(entry_codes) != len(entries):
-            raise InputError(f"{len(entries)} entries need as many codes, got {len(entry_codes)}")
-        factors = _checked(entry_factors, len(entries))
-        if (factors.scale is not None, factors.bias is not None) != (layout.scaled, layout.biased):
-            raise InputError("entries must have the factors that the records have")
-        rows, bias = _fine(fine, n)
-        native = _native.graph_of_records(
-            _is_wide(cell_bits), records, layout.lanes, layout.scaled, layout.biased,
-            entries, in_lanes(entry_codes), factors.scale, factors.bias, rows, bias,
-        )  # fmt: skip
-        fine_dim = 0 if rows is None else rows.shape[1]
-        super().__init__(native, n, _tables(layout.width, cell_bits), fine_dim)
-
-
 def integer_weights(weights: Floats) -> tuple[NDArray[np.int16], Floats]:
     """Weights (m, dim) rounded to int16, as large as no sum overflows, and one scale per query.
 
@@ -272,6 +221,19 @@ def integer_weights(weights: Floats) -> tuple[NDArray[np.int16], Floats]:
 
 def _largest_weight(dim: int) -> int:
     return min(2**15 - 1, _MAX_PRODUCT // dim)
+
+
+def _in_lanes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Codes (n, width) as (ceil(n / 16), 16 * width): of sixteen rows byte 0 each, then byte 1, ...
+
+    Rows that are missing at the end are zero.
+    """
+    n, width = codes.shape
+    groups = -(-n // _LANES)
+    padded = np.zeros((groups * _LANES, width), np.uint8)
+    padded[:n] = codes
+    lanes = padded.reshape(groups, _LANES, width).transpose(0, 2, 1)
+    return np.ascontiguousarray(lanes).reshape(groups, _LANES * width)
 
 
 def _is_wide(cell_bits: int) -> bool:

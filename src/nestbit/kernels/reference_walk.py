@@ -12,8 +12,8 @@ from nestbit.kernels.graph_walk import Factors, FineRows, integer_weights
 from nestbit.kernels.reference import _cells, cells_tables
 from nestbit.kernels.walk_queries import CellBooks, FloatQueries, Rounded
 
-# How many rows are chosen before one is expanded, and of a graph of codes how many have their
-# neighbours' numbers read before one has their codes scored.
+# How many rows are chosen before one is expanded, and how many have their neighbours' numbers read
+# before one has their codes scored.
 AHEAD = 2
 MET_AHEAD = 2
 
@@ -42,7 +42,6 @@ def walk(
     beam: int,
     room: int,
     starts: int,
-    records: bool,
     factors: Factors | None = None,
     fine: FineRows | None = None,
     weights: NDArray[np.int16] | None = None,
@@ -51,8 +50,7 @@ def walk(
 ) -> tuple[list[int], list[np.float32], int, int]:
     """Return ids and scores of one query with ``tables`` (cells, 16 or 256), and both counts.
 
-    In a graph of ``records`` every neighbour is scored at every visit; in one of codes each row
-    once, by the visit that meets it. ``neighbours`` of records are filled up to sixteens.
+    Each row is scored once, by the visit that meets it.
     """
     terms = factors or Factors()
     score = _scores(codes, tables, scale, base, terms)
@@ -79,13 +77,7 @@ def walk(
             held.pop()
 
     def good(rows: list[int]) -> list[int]:
-        """Those good enough and, of records, not met before."""
-        kept = [row for row in rows if not full() or (-score[row], row) < held[-1]]
-        if not records:
-            return kept
-        new = [row for i, row in enumerate(kept) if row not in met and row not in kept[:i]]
-        met.update(kept)
-        return new
+        return [row for row in rows if not full() or (-score[row], row) < held[-1]]
 
     first = [int(entries[i]) for i in order[:starts]]
     first = [row for i, row in enumerate(first) if row not in first[:i]]
@@ -106,12 +98,11 @@ def walk(
         if chosen:
             row = chosen.popleft()
             around = neighbours[row].tolist()
-            if not records:
-                around = around[: around.index(row)] if row in around else around
-                around = list(dict.fromkeys(r for r in around if r not in met))
-                met.update(around)
+            around = around[: around.index(row)] if row in around else around
+            around = list(dict.fromkeys(r for r in around if r not in met))
+            met.update(around)
             waiting.append((row, around))
-            if not records and len(waiting) < MET_AHEAD:
+            if len(waiting) < MET_AHEAD:
                 continue
         row, around = waiting.popleft()
         done += 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nestbit import _native
 from nestbit.errors import InputError
 from nestbit.kernels import Floats, _factors, _float_weights, _matrix, _threads, cells_tables, isa
-from nestbit.kernels.graph_walk import CodeGraph, RecordGraph, Walked
+from nestbit.kernels.graph_walk import CodeGraph, Walked
 
 __all__ = ["CellBooks", "FloatQueries", "Rounded", "round_queries", "walk_floats"]
 
@@ -93,7 +93,7 @@ def round_queries(
 
 
 def walk_floats(
-    graph: CodeGraph | RecordGraph,
+    graph: CodeGraph,
     cells: CellBooks,
     queries: FloatQueries,
     k: int,
