@@ -186,15 +186,19 @@ def test_a_reader_keeps_its_snapshot_until_it_asks_for_another(tmp_path, rows, q
         assert reader.get([70])[0].document == "changed"
 
 
-def test_a_snapshot_whose_rows_were_dropped_moves_on_by_itself(tmp_path, rows, queries):
+def test_a_snapshot_moves_on_when_it_is_asked_for_what_was_dropped(tmp_path, rows, queries):
     path = tmp_path / "x.nest"
     with nb.create(path, nb.fit(rows, SPEC)) as index:
         put(index, rows, range(100))
         with nb.open(path) as reader:
             index.delete(range(50))
             index.compact()
-            assert (reader.search(queries, k=100).ids >= 50).all()
+            before = reader.generation
+            assert len(np.unique(reader.search(queries, k=100).ids)) == 100
+            assert reader.generation == before
+            assert (reader.search(queries, k=100, documents=True).ids >= 50).all()
             assert reader.generation == index.generation
+            assert (reader.search(queries, k=100).ids >= 50).all()
 
 
 def test_a_compaction_without_deletions_leaves_snapshots_alone(tmp_path, rows, queries):

@@ -5,11 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+import numpy as np
+
 from nestbit.errors import FileFormatError
 from nestbit.index.catalog import Catalog, check_catalog
 from nestbit.index.codec_file import load_codec
+from nestbit.index.id_column import IdColumn
 from nestbit.index.records import attachment_crc32
+from nestbit.index.segment import Segment
 from nestbit.index.snapshot import Snapshot
+
+_IDS_AT_ONCE = 1 << 14
 
 
 def check_index(catalog: Catalog, snapshot: Snapshot, progress: Callable[[int], object]) -> None:
@@ -57,6 +63,20 @@ def _attachments(connection: sqlite3.Connection) -> list[str]:
     return faults[:10]
 
 
+def _ids(connection: sqlite3.Connection, segment: Segment, ids: IdColumn) -> list[str]:
+    """A segment must call its rows as the catalog does."""
+    query = "SELECT row, id FROM rows WHERE row BETWEEN ? AND ? ORDER BY row"
+    found = connection.execute(query, (segment.entry.first_row, segment.entry.last_row))
+    done = 0
+    while entries := found.fetchmany(_IDS_AT_ONCE):
+        here = ids.at(np.arange(done, done + len(entries))).tolist()
+        for (row, id_), other in zip(entries, here, strict=True):
+            if id_ != other:
+                return [f"{segment.path} has the id {other!r} for row {row}, the catalog {id_!r}"]
+        done += len(entries)
+    return []
+
+
 def _rows(connection: sqlite3.Connection, snapshot: Snapshot) -> list[str]:
     """Segments must hold exactly the rows that have an entry."""
     faults = []
@@ -68,6 +88,8 @@ def _rows(connection: sqlite3.Connection, snapshot: Snapshot) -> list[str]:
         total += n
         if n != len(segment):
             faults.append(f"{segment.path} has {len(segment)} rows, the catalog {n} of them")
+        elif segment.ids is not None:
+            faults += _ids(connection, segment, segment.ids)
     (every,) = connection.execute(
         "SELECT count(*) FROM rows WHERE row <= ?", (snapshot.last_row,)
     ).fetchone()

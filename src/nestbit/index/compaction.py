@@ -20,6 +20,7 @@ from nestbit.codecs import Codec, Codes, LevelCodes
 from nestbit.errors import InputError
 from nestbit.index.catalog import GraphEntry, SegmentEntry
 from nestbit.index.graph_making import Wish, make_graph
+from nestbit.index.id_column import IdColumn, joined
 from nestbit.index.numbering import Rows
 from nestbit.index.partitioning import Source, auto_count, make_partitions
 from nestbit.index.profiles import choose
@@ -206,9 +207,21 @@ def merge(
         target[places] = np.arange(len(numbers), dtype=np.uint32)
         if made is not None:
             order = target[by_number]
-        writer = SegmentWriter(directory, codec, number, numbers[by_number], made, order)
+        ids = _ids(segments, live)
+        writer = SegmentWriter(directory, codec, number, numbers[by_number], ids, made, order)
         new = writer.write(rows.moved(target))
     return Merge(old, new, np.concatenate(dropped))
+
+
+def _ids(segments: Sequence[Segment], live: Sequence[Rows]) -> IdColumn | None:
+    """Ids of the live places of neighbouring segments, by row number; None where one lacks them."""
+    kept = []
+    for segment, places in zip(segments, live, strict=True):
+        if segment.ids is None:
+            return None
+        positions = segment.numbering.positions(np.sort(segment.row_numbers(places)))
+        kept.append(segment.ids.kept(positions))
+    return joined(kept)
 
 
 class _Rows:

@@ -47,7 +47,8 @@ class Index:
 
     A handle sees the snapshot of the moment it was opened, or of its last `refresh` or change.
     Any number of threads may share it. The first change takes the writer's lock and keeps it
-    until `close`. A snapshot that compaction has overtaken moves on to the newest by itself.
+    until `close`. A snapshot moves on to the newest where the catalog no longer has what it is
+    asked for, documents, metadata or a filter, of rows that compaction dropped.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, pin: Pin = "none") -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
 from nestbit.errors import FileFormatError
@@ -16,7 +17,7 @@ from nestbit.index.catalog import Catalog
 from nestbit.index.filters import compile_filter
 from nestbit.index.numbering import Rows
 from nestbit.index.parts import Part, only
-from nestbit.index.records import Id, Record
+from nestbit.index.records import Id, Record, id_array
 from nestbit.index.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -25,14 +26,6 @@ T = TypeVar("T")
 _VISIBLE = "row <= ? AND (deleted IS NULL OR deleted > ?)"
 
 _HORIZON = "SELECT value FROM state WHERE key = 'horizon'"
-
-# So few rows are named in the statement, which is faster than a list that SQLite has to parse.
-_LISTED = 100
-_IDS_OF_FEW = [
-    "SELECT row, id, (SELECT value FROM state WHERE key = 'horizon') FROM rows "
-    f"WHERE row IN ({', '.join('?' * count)})"
-    for count in range(_LISTED + 1)
-]
 
 
 class StaleSnapshotError(Exception):
@@ -62,30 +55,16 @@ def _passing_rows(
         return np.sort(np.fromiter((row for (row,) in found), np.int64))
 
 
-def ids_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> list[Id]:
-    """Ids of row numbers, in their order."""
-    listed = rows.tolist()
-    known = snapshot.ids.of(listed)
-    if known is not None:
-        # A snapshot that is out of date moves on, whether or not it could tell by itself.
-        if catalog.select(_HORIZON, ())[0][0] > snapshot.generation:
-            raise StaleSnapshotError
-        return known
-    ids = _read_ids(catalog, snapshot, listed)
-    snapshot.ids.asked(listed, catalog, snapshot.last_row, snapshot.state.id_kind)
-    return ids
-
-
-def _read_ids(catalog: Catalog, snapshot: Snapshot, listed: Sequence[int]) -> list[Id]:
-    if len(listed) <= _LISTED:
-        found = catalog.select(_IDS_OF_FEW[len(listed)], listed)
-        # One statement sees one state of the catalog, so it proves its rows by itself.
-        if len(found) == len(listed) and all(row[2] <= snapshot.generation for row in found):
-            return _in_order({row: id_ for row, id_, _ in found}, listed, catalog)
+def ids_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> NDArray[Any]:
+    """Ids of row numbers, in their order: int64, or Python strings in an object array."""
+    ids = snapshot.ids_of(rows)
+    if ids is not None:
+        return ids
     query = "SELECT row, id FROM rows WHERE row IN (SELECT value FROM json_each(?))"
+    listed = rows.tolist()
     with _reading(catalog, snapshot) as connection:
         by_row = dict(connection.execute(query, (json.dumps(listed),)))
-    return _in_order(by_row, listed, catalog)
+    return id_array(_in_order(by_row, listed, catalog), snapshot.state.id_kind)
 
 
 def records_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> list[Record]:

@@ -33,12 +33,14 @@ class Numbering:
         """Places of those of the sorted row numbers that are here, one for each in their order."""
         begin, end = np.searchsorted(rows, (self.first, self.last + 1))
         rows = rows[begin:end]
-        if self.rows is None:
-            found = rows - self.first
-        else:
-            found = np.searchsorted(self.rows, rows)
+        found = self.positions(rows)
+        if self.rows is not None:
             found = found[self.rows[found] == rows]  # none is beyond the last row
         return found if self.order is None else self._picked("order", self.order, found)
+
+    def positions(self, rows: Rows) -> Rows:
+        """How many rows come before each of some row numbers, in any order, by their numbers."""
+        return rows - self.first if self.rows is None else np.searchsorted(self.rows, rows)
 
     def numbers(self, places: Rows) -> Rows:
         """Row numbers of the rows at ``places``."""

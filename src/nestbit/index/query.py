@@ -53,11 +53,11 @@ class Query:
         """Hits whose ids are row numbers with the rows' ids, documents and metadata."""
         kind = snapshot.state.id_kind
         if not self.documents and len(hits.ids) == 1:  # a query finds no row twice
-            ids = id_array(lookup.ids_of(catalog, snapshot, hits.ids[0]), kind)
+            ids = lookup.ids_of(catalog, snapshot, hits.ids[0])
             return Hits(ids[None], hits.scores, hits.stages)
         unique, inverse = _distinct(hits.ids)
         if not self.documents:
-            ids = id_array(lookup.ids_of(catalog, snapshot, unique), kind)
+            ids = lookup.ids_of(catalog, snapshot, unique)
             return Hits(ids[inverse], hits.scores, hits.stages)
         records = lookup.records_of(catalog, snapshot, unique)
         ids, texts, fields = (

@@ -1,11 +1,11 @@
 """A segment: the codes of some rows in one immutable safetensors file.
 
 Arrays begin on 64-byte boundaries: ``level<i>.data`` and ``level<i>.<factor>`` of each level,
-``rows`` (n,) int64 where the row numbers have gaps, and ``zero_rows``. A partitioned segment also
-has ``order`` and ``ranks`` (n,) uint32 (see `Numbering`) and ``partition.<name>`` (see
-`Partitions`). Metadata: ``format`` ("nestbit.segment"), ``format_version`` (2 where partitioned),
-``header`` (JSON: n, first row, number of the codec, factors of each level), and the checksums that
-`nestbit._seal` describes.
+``rows`` (n,) int64 where the row numbers have gaps, ``zero_rows``, and the rows' ids (see
+`IdColumn`), which segments of older versions lack. A partitioned segment also has ``order`` and
+``ranks`` (n,) uint32 (see `Numbering`) and ``partition.<name>`` (see `Partitions`). Metadata:
+``format`` ("nestbit.segment"), ``format_version`` (2 where partitioned), ``header`` (JSON: n, first
+row, number of the codec, factors of each level), and the checksums that `nestbit._seal` describes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
 from nestbit.errors import FileFormatError, NestbitError
 from nestbit.index.catalog import GraphEntry, SegmentEntry
 from nestbit.index.graph_file import SegmentGraph
+from nestbit.index.id_column import IdColumn
 from nestbit.index.mapped_file import MappedFile
 from nestbit.index.numbering import Numbering, Rows
 from nestbit.index.partitions import Partitions
@@ -140,6 +141,10 @@ class Segment:
         """Row numbers of the rows at ``places``."""
         return self.numbering.numbers(places)
 
+    def ids_of(self, rows: Rows) -> NDArray[Any] | None:
+        """Ids of row numbers that are here, in any order; None where the segment keeps none."""
+        return None if self.ids is None else self.ids.at(self.numbering.positions(rows))
+
     @property
     def n_partitions(self) -> int:
         """Partitions in whose order the rows lie; 0 where they lie by their numbers."""
@@ -192,6 +197,9 @@ class Segment:
             if metadata["format_version"] != str(FLAT_VERSION):
                 arrays += ["order", "ranks"]
                 _ = [self._header.tensors[name] for name in Partitions.names()]
+            self.ids = IdColumn.read(self._file)
+            if self.ids is not None and len(self.ids) != entry.n:
+                raise ValueError(f"{len(self.ids)} ids for {entry.n} rows")
             if any(self._header.tensors[name].shape[:1] != (entry.n,) for name in arrays):
                 raise ValueError(f"an array has not the {entry.n} rows of the catalog")
         except (KeyError, IndexError, TypeError, ValueError, NestbitError) as error:

@@ -18,6 +18,7 @@ from nestbit._columns import ColumnFile
 from nestbit._safetensors import byte_view, dtype_name
 from nestbit.codecs import Codec, Codes
 from nestbit.index.catalog import SegmentEntry
+from nestbit.index.id_column import IdColumn
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Partitions
 from nestbit.index.segment import DIRECTORY, FLAT_VERSION, FORMAT, FORMAT_VERSION
@@ -26,8 +27,9 @@ from nestbit.index.segment import DIRECTORY, FLAT_VERSION, FORMAT, FORMAT_VERSIO
 class SegmentWriter:
     """Writes a segment of ``n`` rows block by block; the file appears whole and synced.
 
-    ``rows`` (n,) are the ascending row numbers. With ``partitions`` the i-th of them comes at
-    place ``order[i]``. `write` returns what the catalog must know.
+    ``rows`` (n,) are the ascending row numbers, ``ids`` the rows' in that order. With
+    ``partitions`` the i-th of them comes at place ``order[i]``. `write` returns what the catalog
+    must know.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class SegmentWriter:
         codec: Codec,
         number: int,
         rows: Rows,
+        ids: IdColumn | None,
         partitions: Partitions | None = None,
         order: NDArray[np.uint32] | None = None,
     ) -> None:
@@ -43,6 +46,8 @@ class SegmentWriter:
         self._extra: dict[str, NDArray[Any]] = {}
         if self._gaps:
             self._extra["rows"] = rows
+        if ids is not None:
+            self._extra |= ids.arrays()
         if partitions is not None and order is not None:
             ranks = np.empty_like(order)
             ranks[order] = np.arange(len(order), dtype=np.uint32)

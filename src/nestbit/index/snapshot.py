@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,6 @@ from nestbit.index.catalog import (
     read_state,
 )
 from nestbit.index.codec_file import load_codec
-from nestbit.index.known_ids import KnownIds
 from nestbit.index.numbering import Rows
 from nestbit.index.parts import Part, all_but
 from nestbit.index.segment import DIRECTORY, Segment
@@ -51,7 +51,6 @@ class Snapshot:
     codecs: Mapping[int, Codec]
     segments: tuple[Segment, ...]
     dead: Rows
-    ids: KnownIds = field(default_factory=KnownIds)
     _kept: dict[str, tuple[Part, ...]] = field(default_factory=dict)
     _kept_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -91,6 +90,21 @@ class Snapshot:
             mine = owner == s
             rows[mine] = self.segments[s].row_numbers(places[mine] - self.offsets[s])
         return rows
+
+    def ids_of(self, rows: Rows) -> NDArray[Any] | None:
+        """Ids of row numbers; None where a segment that has some of them keeps no ids."""
+        if len(self.segments) == 1:
+            return self.segments[0].ids_of(rows)
+        kind = np.int64 if self.state.id_kind == "int" else object
+        ids = np.empty(rows.shape, kind)
+        owner = np.searchsorted([s.entry.last_row for s in self.segments], rows)
+        for s in np.unique(owner):
+            mine = owner == s
+            found = self.segments[s].ids_of(rows[mine])
+            if found is None:
+                return None
+            ids[mine] = found
+        return ids
 
     def kept(self, key: str, make: Callable[[], tuple[Part, ...]]) -> tuple[Part, ...]:
         """What ``make`` gives, kept for the next use of a filter in place of the oldest."""
@@ -139,9 +153,7 @@ def load_snapshot(
             ) from error
         except KeyError as error:
             raise FileFormatError(f"{catalog.path} lacks the codec {error}") from error
-        ids = KnownIds() if previous is None else previous.ids
-        ids.keep((entry.first_row, entry.last_row) for entry in entries)
-        return Snapshot(directory, state, files, codecs, segments, dead, ids)
+        return Snapshot(directory, state, files, codecs, segments, dead)
     raise FileFormatError(f"{directory / DIRECTORY} loses files faster than they can be opened")
 
 

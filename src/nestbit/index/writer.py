@@ -33,6 +33,7 @@ from nestbit.index.catalog import (
     read_segments,
 )
 from nestbit.index.codec_file import codec_path, save_codec
+from nestbit.index.id_column import IdColumn
 from nestbit.index.lock import WriterLock
 from nestbit.index.lookup import embeddings_of
 from nestbit.index.numbering import Rows
@@ -102,7 +103,8 @@ class Writer:
             entries = zip(rows.tolist(), listed, attached, strict=True)
             _insert(change, listed, ((row, i, *more) for row, i, more in entries))
             number, codec = self._codec(change, snapshot, x, made)
-            segment = SegmentWriter(self._directory, codec, number, rows)
+            named = IdColumn.of(self._directory, listed, kind)
+            segment = SegmentWriter(self._directory, codec, number, rows, named)
             made.append(segment.path)
             change.add_segment(segment.write(_encoded(codec, x)))
             change.set(next_row=first + len(x), live=live, id_kind=kind, dim=x.shape[1])
