@@ -132,7 +132,17 @@ def test_all_rows_are_found_where_fewer_than_k_are_left(index, queries):
 
 
 @pytest.mark.parametrize("metric", ["dot", "l2"])
-@pytest.mark.parametrize("spec", ["nested(1) + int8", "rabitq(2)", "nested(4)"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "nested(1) + int8",
+        "rabitq(2)",
+        "nested(4)",
+        "nested(1) + int8 + float16",
+        "nested(2) + float16",
+        "nested(1) + residual | nested(3)",
+    ],
+)
 def test_every_metric_and_number_of_levels_is_walked(tmp_path, rows, queries, metric, spec):
     scaled = rows * np.linspace(0.5, 2, N, dtype=np.float32)[:, None]
     scaled[7] = 0
@@ -144,6 +154,20 @@ def test_every_metric_and_number_of_levels_is_walked(tmp_path, rows, queries, me
         assert recall(hits.ids, expected.ids) > 0.97
         same = hits.ids == expected.ids
         np.testing.assert_allclose(hits.scores[same], expected.scores[same], rtol=0.02, atol=0.02)
+
+
+def test_a_level_finer_than_the_walks_scores_what_is_found_anew(tmp_path, rows, queries):
+    spec = "nested(1) + int8 + float16"
+    with make(tmp_path / "x.nest", rows, spec, profile="balanced") as index:
+        index.compact()
+        hits = index.search(queries, 10, beam=64, explain=True)
+        _, fine, last = hits.stages
+        assert fine.rows_kept == last.rows_read == 36 * len(queries)
+        assert last.rows_kept == hits.ids.size
+        exact = np.einsum("qd,qkd->qk", queries, rows[hits.ids])
+        np.testing.assert_allclose(hits.scores, exact, atol=5e-4)
+        where = {"n": {"lt": N // 2}}
+        assert (index.search(queries, 10, beam=64, where=where).ids < N // 2).all()
 
 
 def test_profiles_come_and_go_and_leave_no_file(path, queries):

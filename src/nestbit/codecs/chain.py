@@ -45,10 +45,18 @@ class CodesScorer:
 
     def rescore(self, codes: Codes, ids: Ids, *, threads: int | None = None) -> Floats:
         """Scores (m, c) of the rows ``ids`` (m, c), summed over the parts."""
-        (level, scorer), *others = self.parts
-        scores = scorer.rescore(codes.levels[level], ids, threads=threads)
-        for level, scorer in others:
-            added = scorer.rescore(codes.levels[level], ids, threads=threads)
+        levels = [codes.levels[level] for level, _ in self.parts]
+        return self.rescore_parts(levels, ids, threads=threads)
+
+    def rescore_parts(
+        self, levels: Sequence[LevelCodes], ids: Ids, *, threads: int | None = None
+    ) -> Floats:
+        """The same of the levels of the parts, in their order."""
+        (_, first), *others = self.parts
+        scores = first.rescore(levels[0], ids, threads=threads)
+        # A residual level's score is added to that of the level it completes.
+        for (_, scorer), level in zip(others, levels[1:], strict=True):
+            added = scorer.rescore(level, ids, threads=threads)
             scores = scores + np.float32(self.gain) * added
         return scores
 

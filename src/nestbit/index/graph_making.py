@@ -25,7 +25,7 @@ from nestbit.index.parts import Part, all_but
 from nestbit.index.profiles import DEFAULT_TARGET, DEGREE, choose
 from nestbit.index.scan import scan_parts
 from nestbit.index.segment import Segment
-from nestbit.index.walk import Walker, fine_rows, over_codes
+from nestbit.index.walk import Walker
 from nestbit.search import Plan
 
 DEPTHS = (1, 10, 100)
@@ -99,7 +99,7 @@ def _measure(
     entries = np.setdiff1d(graph.entries, own.astype(np.uint32))
     if not len(entries):
         entries = graph.entries
-    walker = over_codes(codec, segment.level(0), fine_rows(segment), neighbours, entries)
+    walker = Walker.of(segment, neighbours, entries)
     measured = _recalls(walker, part, q, depths, truth)
     k, probing, seconds = int(depths[:2][-1]), Probing(target_recall=DEFAULT_TARGET), []
     beam = measured.beam(k, DEFAULT_TARGET)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from nestbit._arrays import Floats
 from nestbit.codecs import Codec
 from nestbit.index.found import best_of_all, report_of, with_zero_rows
@@ -15,7 +17,7 @@ from nestbit.index.parts import Part
 from nestbit.index.profiles import DEFAULT_TARGET
 from nestbit.index.snapshot import Snapshot
 from nestbit.index.stages import Group
-from nestbit.index.walk import walk_part, walk_width
+from nestbit.index.walk import fine_level, finished, walk_part, walk_width
 from nestbit.kernels.graph_walk import Walked
 from nestbit.search import Plan, Stage, StageReport
 
@@ -104,12 +106,18 @@ def _reports(
 ) -> list[StageReport]:
     """A walk in words and numbers, and what its rows' finest level was read for."""
     segment, last = part.segment, len(codec.levels) - 1
+    fine = fine_level(codec)
     assert segment.graph is not None
     told = f"{segment.graph.profile}, beam {beam}; {segment.graph.why}"
     read, kept = int(walked.scored.sum()), int(walked.expanded.sum())
     coarse = report_of(codec, segment, Stage(0), read, kept, seconds, None)
     done = [replace(coarse, graph=told)]
-    if last:
-        rows = walked.ids.size
-        done.append(report_of(codec, segment, Stage(last), kept, rows, 0.0, walked.expanded))
+    rows = walked.ids.size
+    if fine is not None:
+        done.append(report_of(codec, segment, Stage(fine), kept, rows, 0.0, walked.expanded))
+    if anew := finished(codec, walked.ids.shape[1], beam):
+        counts = np.full(len(walked.ids), anew)
+        total = int(counts.sum())
+        done[-1] = replace(done[-1], rows_kept=total)
+        done.append(report_of(codec, segment, Stage(last), total, rows, 0.0, counts))
     return done

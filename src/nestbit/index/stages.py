@@ -230,13 +230,7 @@ class Group:
     def score(self, scorer: CodesScorer, rows: Rows, local: Rows) -> Floats:
         """Scores (m, c) of the places that ``local`` (m, c) picks from the sorted ``rows``."""
         codes = self.gather([level for level, _ in scorer.parts], rows)
-        parts = [part for _, part in scorer.parts]
-        scores = parts[0].rescore(codes[0], local, threads=self.threads)
-        # A residual level's score is added to that of the level it completes.
-        for part, level in zip(parts[1:], codes[1:], strict=True):
-            added = part.rescore(level, local, threads=self.threads)
-            scores = scores + np.float32(scorer.gain) * added
-        return scores
+        return scorer.rescore_parts(codes, local, threads=self.threads)
 
     def gather(self, levels: Sequence[int], places: Rows) -> list[LevelCodes]:
         """Rows of levels at sorted, distinct places, in memory."""

@@ -14,55 +14,79 @@ from nestbit.codecs import Codec, LevelCodes
 from nestbit.codecs.cell_coder import CellCoder
 from nestbit.codecs.level import Level
 from nestbit.codecs.scorers import Metric
-from nestbit.index.graph_file import SegmentGraph
 from nestbit.index.parts import Part
 from nestbit.index.segment import Segment
-from nestbit.kernels.graph_walk import (
-    CodeGraph,
-    Factors,
-    FineRows,
-    Walked,
-)
+from nestbit.kernels.floats import top_k
+from nestbit.kernels.graph_walk import CodeGraph, Factors, FineRows, Walked
 from nestbit.kernels.walk_queries import CellBooks, FloatQueries, walk_floats
 
 # A filter that lets fewer through is scanned: a walk would pass too many rows that do not count.
 FEWEST_PASSING = 0.1
 # Rows that a walk under a filter may hold, over those it would need if they passed evenly.
 _ROOM = 2.0
+# Levels beyond the one that walks score by order so many rows for each that is wanted, and some.
+_FINISHED, _FINISHED_MORE = 2, 16
 _LOCK = threading.Lock()
 
 
 def walkable(codec: Codec) -> str | None:
     """Why no graph can be walked over a codec's codes; None where one can."""
-    first, last = codec.levels[0].coder, codec.levels[-1].coder
+    first = codec.levels[0].coder
     if first.layout != "cells":
         return f"{codec.spec} begins with {first.kind}, not with cells as nested, rabitq or pq"
-    if len(codec.levels) > 1 and (last.layout != "bytes" or codec.levels[-1].residual):
-        return f"{codec.spec} ends with {last.kind}, not with int8 or uint8 of the rows themselves"
     return None
+
+
+def fine_level(codec: Codec) -> int | None:
+    """The level that scores the rows a walk visits: the finest one of int8 or uint8, if any."""
+    levels = codec.levels
+    fit = [i for i, x in enumerate(levels) if i and x.coder.layout == "bytes" and not x.residual]
+    return fit[-1] if fit else None
+
+
+def finished(codec: Codec, k: int, beam: int) -> int:
+    """Rows of each query that the finest level scores after a walk; 0 if the walk itself does."""
+    fine = fine_level(codec)
+    if (fine or 0) == len(codec.levels) - 1:
+        return 0
+    return beam if fine is None else min(beam, _FINISHED * k + _FINISHED_MORE)
 
 
 @dataclass(frozen=True)
 class Walker:
-    """A graph with its segment's codes, and the levels that score them.
+    """A graph of a segment's rows with their codes.
 
-    The finest level scores what is found; it is None for codes of one level.
+    ``coarse`` scores the rows that are met, ``fine``, if there is such a level, those visited. A
+    finer level than these scores what is found anew.
     """
 
+    segment: Segment
     graph: CodeGraph
     coarse: Level
     fine: Level | None
     books: CellBooks
 
     @classmethod
-    def of(cls, graph: CodeGraph, codec: Codec) -> Walker:
-        """The walker of a graph over codes of a codec."""
-        levels = codec.levels
-        coder = levels[0].coder
+    def of(
+        cls, segment: Segment, neighbours: NDArray[np.uint32], entries: NDArray[np.uint32]
+    ) -> Walker:
+        """The walker of a graph with ``neighbours`` (n, degree) over a segment of n rows."""
+        codec, coarse = segment.codec, segment.level(0)
+        number = fine_level(codec)
+        graph = CodeGraph(
+            neighbours,
+            entries,
+            coarse.data,
+            8 // codec.levels[0].coder.prefix_unit,
+            factors=_row_factors(codec, coarse),
+            fine=None if number is None else _fine_rows(segment, number),
+        )
+        coder = codec.levels[0].coder
         assert isinstance(coder, CellCoder)
         cells = coder.cells
         books = CellBooks(cells.first, cells.width, cells.books)
-        return cls(graph, levels[0], levels[-1] if len(levels) > 1 else None, books)
+        fine = None if number is None else codec.levels[number]
+        return cls(segment, graph, codec.levels[0], fine, books)
 
     def walk(
         self,
@@ -87,17 +111,33 @@ class Walker:
             fine_bias = metric.query_bias(fine_bias)
         asked = FloatQueries(coordinates, metric.query_bias(bias), metric.gain, weights, fine_bias)
         room = None if mask is None else math.ceil(_ROOM * beam / passing)
-        return walk_floats(
+        anew = finished(self.segment.codec, k, beam)
+        found = walk_floats(
             self.graph,
             self.books,
             asked,
-            k,
+            anew or k,
             beam=beam,
             room=room,
             mask=mask,
             offset=offset,
             threads=threads,
         )
+        return self._finished(queries, found, k, offset, threads) if anew else found
+
+    def _finished(
+        self, queries: Floats, found: Walked, k: int, offset: int, threads: int | None
+    ) -> Walked:
+        """The best k of what was found, by the finest level."""
+        codec = self.segment.codec
+        scorer = codec.scorer(queries, level=len(codec.levels) - 1)
+        missing = found.ids < 0
+        places, local = np.unique(np.where(missing, offset, found.ids), return_inverse=True)
+        codes = self.segment.take([level for level, _ in scorer.parts], places - offset)
+        local = local.reshape(found.ids.shape)
+        scores = np.where(missing, -np.inf, scorer.rescore_parts(codes, local, threads=threads))
+        ids, scores = top_k(found.ids, scores.astype(np.float32), k)
+        return Walked(ids, scores, found.scored, found.expanded)
 
 
 def walker_of(segment: Segment) -> Walker:
@@ -109,47 +149,20 @@ def walker_of(segment: Segment) -> Walker:
         return ready
     with _LOCK:
         if graph.walker is None:
-            graph.walker = _walker(segment, graph)
+            graph.walker = Walker.of(segment, graph.neighbours, graph.entries)
         walker: Walker = graph.walker
         return walker
 
 
-def _walker(segment: Segment, graph: SegmentGraph) -> Walker:
-    coarse, fine = segment.level(0), fine_rows(segment)
-    return over_codes(segment.codec, coarse, fine, graph.neighbours, graph.entries)
-
-
-def over_codes(
-    codec: Codec,
-    coarse: LevelCodes,
-    fine: FineRows | None,
-    neighbours: NDArray[np.uint32],
-    entries: NDArray[np.uint32],
-) -> Walker:
-    """The walker over neighbours and every row's own code."""
-    factors = row_factors(codec, coarse)
-    made = CodeGraph(neighbours, entries, coarse.data, cell_bits(codec), factors=factors, fine=fine)
-    return Walker.of(made, codec)
-
-
-def fine_rows(segment: Segment) -> FineRows | None:
-    """The finest level of a segment as walks read it; None for codes of one level."""
-    last = len(segment.codec.levels) - 1
-    if not last:
-        return None
-    codes = segment.level(last)
-    segment.at_random(last)
+def _fine_rows(segment: Segment, level: int) -> FineRows:
+    codes = segment.level(level)
+    segment.at_random(level)
     return FineRows(codes.data, _metric(segment.codec).row_bias(codes, None))
 
 
-def row_factors(codec: Codec, codes: LevelCodes) -> Factors:
+def _row_factors(codec: Codec, codes: LevelCodes) -> Factors:
     """What the rows of a level multiply and add in their scores."""
     return Factors(codes.factors.get("scale"), _metric(codec).row_bias(codes, None))
-
-
-def cell_bits(codec: Codec) -> int:
-    """Bits of the cells of the coarsest level."""
-    return 8 // codec.levels[0].coder.prefix_unit
 
 
 def _metric(codec: Codec) -> Metric:
