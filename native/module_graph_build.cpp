@@ -45,35 +45,55 @@ graph::Leaves leaves_of(const Numbers& numbers, const Offsets& offsets, size_t n
     return {{numbers.data(), numbers.shape(0)}, ends};
 }
 
+void require_lines(size_t lines, size_t start, size_t n) {
+    require(start <= n && lines <= n - start,
+            "candidates and neighbours must be lines of rows from the first on");
+}
+
 void graph_leaves(const Int8Rows& rows, const Squares& squares, const Numbers& members,
                   const Offsets& offsets, const Numbers& targets, const Offsets& target_offsets,
-                  size_t keep, const Candidates& candidates, size_t first, size_t last,
+                  size_t keep, const Candidates& candidates, size_t start, size_t first, size_t last,
                   size_t threads, const std::string& isa) {
     const graph::Rows all = rows_of(rows, squares);
     require(keep >= 1 && threads >= 1, "keep and threads must be at least 1");
-    require(candidates.shape(0) == all.count, "candidates must be one line per row");
+    require_lines(candidates.shape(0), start, all.count);
     require(first < last && last <= candidates.shape(1), "first and last must be a range of slots");
     require(offsets.shape(0) == target_offsets.shape(0), "as many leaves of targets as of members");
     const graph::Leaves queries = leaves_of(members, offsets, all.count);
     const graph::Leaves others = leaves_of(targets, target_offsets, all.count);
     const auto& table = table_of(isa);
-    const graph::CandidateLists lists{candidates.data(), candidates.shape(1), first, last};
+    const graph::CandidateLists lists{candidates.data(),   start, candidates.shape(0),
+                                      candidates.shape(1), first, last};
     const nb::gil_scoped_release released;
     graph::add_leaves(table, all, queries, others, keep, lists, threads, check_signals);
 }
 
-void graph_neighbours(const Int8Rows& rows, const Squares& squares, const Candidates& candidates,
-                      float alpha, size_t most, const Neighbours& neighbours, size_t threads,
-                      const std::string& isa) {
-    const graph::Rows all = rows_of(rows, squares);
-    const size_t slots = candidates.shape(1), degree = neighbours.shape(1);
-    require(candidates.shape(0) == all.count && neighbours.shape(0) == all.count,
-            "candidates and neighbours must have one line per row");
-    require(slots >= 1 && slots <= graph::kMostCandidates, "1 to 256 candidates a row");
+graph::PruneOptions options_of(const Neighbours& neighbours, float alpha, size_t threads) {
+    const size_t degree = neighbours.shape(1);
     require(degree >= 1 && degree <= graph::kMostCandidates, "1 to 256 neighbours a row");
-    require(most >= degree && most <= graph::kMostCandidates, "most must be degree to 256");
     require(alpha >= 1.0f, "alpha must be at least 1");
     require(threads >= 1, "threads must be at least 1");
+    return {degree, alpha, threads};
+}
+
+uint32_t* neighbours_of(const Neighbours& neighbours, size_t n) {
+    require(neighbours.shape(0) == n, "neighbours must be one line per row");
+    uint32_t* const lists = neighbours.data();
+    require(std::all_of(lists, lists + neighbours.size(), [n](uint32_t r) { return r < n; }),
+            "neighbours must be numbers of rows");
+    return lists;
+}
+
+void graph_neighbours(const Int8Rows& rows, const Squares& squares, const Candidates& candidates,
+                      size_t start, float alpha, const Neighbours& neighbours, size_t threads,
+                      const std::string& isa) {
+    const graph::Rows all = rows_of(rows, squares);
+    const size_t slots = candidates.shape(1);
+    require_lines(candidates.shape(0), start, all.count);
+    require(candidates.shape(0) == neighbours.shape(0),
+            "candidates and neighbours must have as many lines");
+    require(slots >= 1 && slots <= graph::kMostCandidates, "1 to 256 candidates a row");
+    const graph::PruneOptions options = options_of(neighbours, alpha, threads);
     graph::Key* const keys = candidates.data();
     require(std::all_of(keys, keys + candidates.size(),
                         [&](graph::Key key) {
@@ -82,19 +102,28 @@ void graph_neighbours(const Int8Rows& rows, const Squares& squares, const Candid
             "candidates must be numbers of rows");
     const auto& table = table_of(isa);
     uint32_t* const out = neighbours.data();
+    const graph::CandidateLists lists{keys, start, candidates.shape(0), slots, 0, slots};
     const nb::gil_scoped_release released;
-    graph::choose_neighbours(table, all, keys, slots, {degree, alpha, most, threads}, out, check_signals);
+    graph::choose_neighbours(table, all, lists, options, out, check_signals);
+}
+
+void graph_reverse(const Int8Rows& rows, const Squares& squares, const Neighbours& neighbours,
+                   float alpha, size_t most, size_t threads, const std::string& isa) {
+    const graph::Rows all = rows_of(rows, squares);
+    const graph::PruneOptions options = options_of(neighbours, alpha, threads);
+    require(most >= options.degree && most <= graph::kMostCandidates, "most must be degree to 256");
+    uint32_t* const lists = neighbours_of(neighbours, all.count);
+    const auto& table = table_of(isa);
+    const nb::gil_scoped_release released;
+    graph::add_reverse(table, all, options, most, lists, check_signals);
 }
 
 size_t graph_connect(const Int8Rows& rows, const Squares& squares, const Neighbours& neighbours,
                      const Numbers& entries) {
     const graph::Rows all = rows_of(rows, squares);
-    uint32_t* const lists = neighbours.data();
     const size_t degree = neighbours.shape(1);
-    require(neighbours.shape(0) == all.count && degree >= 2,
-            "neighbours must be one line of at least two per row");
-    require(std::all_of(lists, lists + neighbours.size(), [&](uint32_t r) { return r < all.count; }),
-            "neighbours must be numbers of rows");
+    require(degree >= 2, "neighbours must be one line of at least two per row");
+    uint32_t* const lists = neighbours_of(neighbours, all.count);
     require(entries.shape(0) >= 1, "at least one entry");
     require_numbers(entries, all.count, "entries must be numbers of rows");
     const std::span<const uint32_t> starts(entries.data(), entries.shape(0));
@@ -109,20 +138,25 @@ size_t graph_connect(const Int8Rows& rows, const Squares& squares, const Neighbo
 void nestbit::python::add_graph_build(nb::module_& m) {
     m.def("graph_leaves", &graph_leaves, "rows"_a.noconvert(), "squares"_a.noconvert(),
           "members"_a.noconvert(), "offsets"_a.noconvert(), "targets"_a.noconvert(),
-          "target_offsets"_a.noconvert(), "keep"_a, "candidates"_a.noconvert(), "first"_a, "last"_a,
-          "threads"_a, "isa"_a = "",
+          "target_offsets"_a.noconvert(), "keep"_a, "candidates"_a.noconvert(), "start"_a, "first"_a,
+          "last"_a, "threads"_a, "isa"_a = "",
           nb::sig("def graph_leaves(" ROWS ", members: " ARRAY("uint32") ", offsets: "
                   ARRAY("int64") ", targets: " ARRAY("uint32") ", target_offsets: " ARRAY("int64")
                   ", keep: int, candidates: " ARRAY("uint64")
-                  ", first: int, last: int, threads: int, isa: str = '') -> None"),
+                  ", start: int, first: int, last: int, threads: int, isa: str = '') -> None"),
           "Merges the nearest targets of each leaf into the lists of its members.");
     m.def("graph_neighbours", &graph_neighbours, "rows"_a.noconvert(), "squares"_a.noconvert(),
-          "candidates"_a.noconvert(), "alpha"_a, "most"_a, "neighbours"_a.noconvert(), "threads"_a,
-          "isa"_a = "",
+          "candidates"_a.noconvert(), "start"_a, "alpha"_a, "neighbours"_a.noconvert(),
+          "threads"_a, "isa"_a = "",
           nb::sig("def graph_neighbours(" ROWS ", candidates: " ARRAY("uint64")
-                  ", alpha: float, most: int, neighbours: " ARRAY("uint32")
+                  ", start: int, alpha: float, neighbours: " ARRAY("uint32")
                   ", threads: int, isa: str = '') -> None"),
-          "Writes diverse neighbours of each row, chosen from its candidates and back.");
+          "Writes diverse neighbours of rows from start on, chosen from their candidates.");
+    m.def("graph_reverse", &graph_reverse, "rows"_a.noconvert(), "squares"_a.noconvert(),
+          "neighbours"_a.noconvert(), "alpha"_a, "most"_a, "threads"_a, "isa"_a = "",
+          nb::sig("def graph_reverse(" ROWS ", neighbours: " ARRAY("uint32")
+                  ", alpha: float, most: int, threads: int, isa: str = '') -> None"),
+          "Chooses again from the neighbours of each row and the rows it is a neighbour of.");
     m.def("graph_connect", &graph_connect, "rows"_a.noconvert(), "squares"_a.noconvert(),
           "neighbours"_a.noconvert(), "entries"_a.noconvert(),
           nb::sig("def graph_connect(" ROWS ", neighbours: " ARRAY("uint32") ", entries: "

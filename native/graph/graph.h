@@ -47,19 +47,23 @@ struct Leaves {
     }
 };
 
-// A list of each row: slots first .. last - 1 of `slots`. Unused slots hold kNoKey.
+// A list of each of `count` rows from `start` on: slots first .. last - 1 of `slots`. Unused slots
+// hold kNoKey.
 struct CandidateLists {
     Key* keys;
-    size_t slots, first, last;
+    size_t start, count, slots, first, last;
 
-    std::span<Key> of(size_t row) const { return {keys + row * slots + first, last - first}; }
+    bool has(size_t row) const { return row - start < count; }
+    std::span<Key> of(size_t row) const {
+        return {keys + (row - start) * slots + first, last - first};
+    }
 };
 
 // Calls `poll` on the calling thread now and then; an exception from it ends the work.
 using Poll = std::function<void()>;
 
-// Merges the nearest `keep` targets of a leaf into the list of each of its members, nearest first,
-// each at most once. Both have as many leaves.
+// Merges the nearest `keep` targets of a leaf into the list of each of its members that has one,
+// nearest first, each at most once. Both have as many leaves.
 void add_leaves(const KernelTable& table, const Rows& rows, const Leaves& members,
                 const Leaves& targets, size_t keep, const CandidateLists& lists, size_t threads,
                 const Poll& poll);
@@ -67,16 +71,19 @@ void add_leaves(const KernelTable& table, const Rows& rows, const Leaves& member
 struct PruneOptions {
     size_t degree;
     float alpha;  // of squared distances
-    size_t most;  // candidates considered with the reverse edges, the nearest of all
     size_t threads;
 };
 
-// Chooses at most `degree` neighbours of each row from its `slots` candidates, in any order and
-// repeated or not, then from these and the rows that chose it. Writes (count, degree) numbers: first
-// the diverse ones, by distance, then those that least stands before. Slots left over hold the
-// row's own number. The candidates are overwritten.
-void choose_neighbours(const KernelTable& table, const Rows& rows, Key* candidates, size_t slots,
+// Chooses at most `degree` neighbours of each row that has a list, from its candidates in any order,
+// repeated or not. Writes (lists.count, degree) numbers: first the diverse ones, by distance, then
+// those that least stands before. Slots left over hold the row's own number.
+void choose_neighbours(const KernelTable& table, const Rows& rows, const CandidateLists& lists,
                        const PruneOptions& options, uint32_t* neighbours, const Poll& poll);
+
+// Chooses again from the neighbours (rows.count, degree) of each row and the rows it is a neighbour
+// of, the nearest `most` of all.
+void add_reverse(const KernelTable& table, const Rows& rows, const PruneOptions& options,
+                 size_t most, uint32_t* neighbours, const Poll& poll);
 
 // Replaces edges so that a walk from the entries can reach every row; returns how many.
 size_t connect(const Rows& rows, uint32_t* neighbours, size_t degree,

@@ -24,6 +24,8 @@ class Candidates {
 public:
     explicit Candidates(const CandidateLists& lists) : lists_(lists), locks_(kLocks) {}
 
+    bool has(uint32_t row) const { return lists_.has(row); }
+
     // The distance beyond which no row can become a candidate of this one.
     uint32_t bound(uint32_t row) {
         const std::scoped_lock lock(locks_[row % kLocks]);
@@ -64,13 +66,18 @@ public:
           bias_(most) {}
 
     void add(std::span<const uint32_t> members, std::span<const uint32_t> targets) {
-        if (targets.empty()) return;
+        listed_.clear();
+        for (const uint32_t row : members) {
+            if (candidates_.has(row)) listed_.push_back(row);
+        }
+        if (targets.empty() || listed_.empty()) return;
         products_.load(targets);
         for (size_t i = 0; i < targets.size(); ++i) {
             bias_[i] = -static_cast<float>(rows_.squares[targets[i]]);
         }
-        for (size_t first = 0; first < members.size(); first += kTile) {
-            const auto tile = members.subspan(first, std::min(kTile, members.size() - first));
+        const std::span<const uint32_t> listed(listed_);
+        for (size_t first = 0; first < listed.size(); first += kTile) {
+            const auto tile = listed.subspan(first, std::min(kTile, listed.size() - first));
             products_.multiply(tile);
             for (size_t i = 0; i < tile.size(); ++i) add_row(tile[i], targets, products_.of(i));
         }
@@ -117,6 +124,7 @@ private:
     Candidates& candidates_;
     size_t keep_;
     Products products_;
+    std::vector<uint32_t> listed_;  // members that have a list
     std::vector<uint64_t> found_;
     std::vector<Key> merged_;
     std::vector<float> bias_;

@@ -3,7 +3,7 @@
 // The rule is RobustPrune of Vamana (Subramanya et al., "DiskANN", 2019); where it chooses too few,
 // those least hidden follow. All distances it asks for come from one product of the candidates with
 // themselves. It is applied twice: to the candidates of each row, and to what it chose together with
-// the rows that chose it.
+// the rows that chose it. Between the two only numbers are kept; distances are found again.
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -75,64 +75,101 @@ void tidy(std::vector<Key>& keys, size_t most) {
     keys.resize(std::min(keys.size(), most));
 }
 
-// The edges that lead to each row, as keys of their sources.
-class Reverse {
+// The rows that chose each row.
+class Sources {
 public:
-    Reverse(const Key* chosen, const std::vector<uint16_t>& counts, size_t slots)
-        : starts_(counts.size() + 2) {
+    Sources(const uint32_t* neighbours, size_t count, size_t degree) : starts_(count + 2) {
         const auto for_each = [&](const auto& use) {
-            for (size_t r = 0; r < counts.size(); ++r) {
-                for (size_t i = 0; i < counts[r]; ++i) use(r, chosen[r * slots + i]);
+            for (size_t r = 0; r < count; ++r) {
+                for (const uint32_t to : used(neighbours + r * degree, degree, r)) use(r, to);
             }
         };
-        for_each([&](size_t, Key key) { ++starts_[row_of(key) + 2]; });
+        for_each([&](size_t, uint32_t to) { ++starts_[to + 2]; });
         for (size_t r = 2; r < starts_.size(); ++r) starts_[r] += starts_[r - 1];
-        keys_.resize(starts_.back());
-        for_each([&](size_t r, Key key) {
-            keys_[starts_[row_of(key) + 1]++] = key_of(distance_of(key), static_cast<uint32_t>(r));
+        rows_.resize(starts_.back());
+        for_each([&](size_t r, uint32_t to) {
+            rows_[starts_[to + 1]++] = static_cast<uint32_t>(r);
         });
     }
 
-    std::span<const Key> to(size_t row) const {
-        return {keys_.data() + starts_[row], starts_[row + 1] - starts_[row]};
+    std::span<const uint32_t> of(size_t row) const {
+        return {rows_.data() + starts_[row], starts_[row + 1] - starts_[row]};
+    }
+
+    // Neighbours of a row, up to the slots that hold its own number.
+    static std::span<const uint32_t> used(const uint32_t* list, size_t degree, size_t row) {
+        return {list, std::find(list, list + degree, static_cast<uint32_t>(row))};
     }
 
 private:
     std::vector<uint64_t> starts_;
-    std::vector<Key> keys_;
+    std::vector<uint32_t> rows_;
 };
+
+// Keys of rows as seen from another.
+class Distances {
+public:
+    Distances(const KernelTable& table, const Rows& rows)
+        : rows_(rows), products_(table, rows, kAtOnce, 1) {}
+
+    void append(uint32_t from, std::span<const uint32_t> numbers, std::vector<Key>& keys) {
+        for (; !numbers.empty(); numbers = numbers.subspan(std::min(kAtOnce, numbers.size()))) {
+            const auto some = numbers.first(std::min(kAtOnce, numbers.size()));
+            products_.load(some);
+            products_.multiply({&from, 1});
+            for (size_t i = 0; i < some.size(); ++i) {
+                const uint32_t twice = 2 * static_cast<uint32_t>(products_.of(0)[i]);
+                keys.push_back(
+                    key_of(rows_.squares[from] + rows_.squares[some[i]] - twice, some[i]));
+            }
+        }
+    }
+
+private:
+    static constexpr size_t kAtOnce = 128;
+    const Rows& rows_;
+    Products products_;
+};
+
+// Writes the numbers of chosen rows, and the row's own into the slots left over.
+void write(std::span<const Key> chosen, size_t row, size_t degree, uint32_t* out) {
+    std::fill_n(out, degree, static_cast<uint32_t>(row));
+    for (const Key key : chosen) *out++ = row_of(key);
+}
 
 }  // namespace
 
-void choose_neighbours(const KernelTable& table, const Rows& rows, Key* candidates, size_t slots,
+void choose_neighbours(const KernelTable& table, const Rows& rows, const CandidateLists& lists,
                        const PruneOptions& options, uint32_t* neighbours, const Poll& poll) {
-    std::vector<uint16_t> counts(rows.count);
-    for_blocks(rows.count, kRowsPerTask, options.threads, poll, [&](size_t first, size_t last) {
+    const size_t slots = lists.last - lists.first, degree = options.degree;
+    for_blocks(lists.count, kRowsPerTask, options.threads, poll, [&](size_t first, size_t last) {
         Pruner pruner(table, rows, options, slots);
         std::vector<Key> all;
-        for (size_t r = first; r < last; ++r) {
-            Key* own = candidates + r * slots;
-            all.assign(own, own + slots);
+        for (size_t i = first; i < last; ++i) {
+            const std::span<const Key> own = lists.of(lists.start + i);
+            all.assign(own.begin(), own.end());
             tidy(all, slots);
-            const std::span<const Key> chosen = pruner.prune(all);
-            counts[r] = static_cast<uint16_t>(chosen.size());
-            std::copy(chosen.begin(), chosen.end(), own);
+            write(pruner.prune(all), lists.start + i, degree, neighbours + i * degree);
         }
     });
-    const Reverse reverse(candidates, counts, slots);
+}
+
+void add_reverse(const KernelTable& table, const Rows& rows, const PruneOptions& options,
+                 size_t most, uint32_t* neighbours, const Poll& poll) {
     const size_t degree = options.degree;
+    const Sources sources(neighbours, rows.count, degree);
     for_blocks(rows.count, kRowsPerTask, options.threads, poll, [&](size_t first, size_t last) {
-        Pruner pruner(table, rows, options, options.most);
+        Pruner pruner(table, rows, options, most);
+        Distances distances(table, rows);
         std::vector<Key> all;
         for (size_t r = first; r < last; ++r) {
-            const Key* own = candidates + r * slots;
-            const std::span<const Key> sources = reverse.to(r);
-            all.assign(own, own + counts[r]);
-            all.insert(all.end(), sources.begin(), sources.end());
-            tidy(all, options.most);
-            uint32_t* out = neighbours + r * degree;
-            std::fill_n(out, degree, static_cast<uint32_t>(r));
-            for (const Key key : pruner.prune(all)) *out++ = row_of(key);
+            uint32_t* const own = neighbours + r * degree;
+            const auto row = static_cast<uint32_t>(r);
+            all.clear();
+            distances.append(row, Sources::used(own, degree, r), all);
+            distances.append(row, sources.of(r), all);
+            tidy(all, most);
+            write(pruner.prune(all), r, degree, own);
         }
     });
 }

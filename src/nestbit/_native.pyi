@@ -221,6 +221,7 @@ def graph_leaves(
     target_offsets: numpy.typing.NDArray[numpy.int64],
     keep: int,
     candidates: numpy.typing.NDArray[numpy.uint64],
+    start: int,
     first: int,
     last: int,
     threads: int,
@@ -232,14 +233,27 @@ def graph_neighbours(
     rows: numpy.typing.NDArray[numpy.int8],
     squares: numpy.typing.NDArray[numpy.uint32],
     candidates: numpy.typing.NDArray[numpy.uint64],
+    start: int,
     alpha: float,
-    most: int,
     neighbours: numpy.typing.NDArray[numpy.uint32],
     threads: int,
     isa: str = "",
 ) -> None:
     """
-    Writes diverse neighbours of each row, chosen from its candidates and back.
+    Writes diverse neighbours of rows from start on, chosen from their candidates.
+    """
+
+def graph_reverse(
+    rows: numpy.typing.NDArray[numpy.int8],
+    squares: numpy.typing.NDArray[numpy.uint32],
+    neighbours: numpy.typing.NDArray[numpy.uint32],
+    alpha: float,
+    most: int,
+    threads: int,
+    isa: str = "",
+) -> None:
+    """
+    Chooses again from the neighbours of each row and the rows it is a neighbour of.
     """
 
 def graph_connect(

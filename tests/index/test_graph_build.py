@@ -1,13 +1,15 @@
 """A built graph leads to the best rows, whatever the metric, and a seed makes one graph."""
 
 import heapq
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nestbit.errors import InputError
+from nestbit.index import graph_leaves
 from nestbit.index.graph_build import GraphOptions, Scale, build_graph
-from nestbit.kernels import graph_reference
+from nestbit.kernels import graph, graph_reference
 
 SMALL = GraphOptions(
     degree=12, leaf=80, scales=(Scale(1, 3, 2, 20), Scale(1 / 4, 1, 1, 8), Scale(1 / 16, 1, 1, 4))
@@ -77,6 +79,50 @@ def test_a_seed_makes_one_graph_for_any_number_of_threads():
     np.testing.assert_array_equal(one.neighbours, two.neighbours)
     np.testing.assert_array_equal(one.entries, two.entries)
     assert not np.array_equal(one.neighbours, other.neighbours)
+
+
+def test_a_seed_makes_one_graph_however_many_candidates_are_held_at_once():
+    x = clustered(700)
+    one, two = built(x), built(x, options=replace(SMALL, held=8 * 32 * 99))
+    np.testing.assert_array_equal(one.neighbours, two.neighbours)
+    np.testing.assert_array_equal(one.entries, two.entries)
+
+
+def test_leaders_sought_in_groups_make_as_good_a_graph():
+    every = clustered(6200, 24)
+    x, queries = every[:6000], every[6000:]
+    shares = []
+    for flat in (1000, 20):  # leaders: 150, of a sample of a quarter 19
+        made = built(x, metric="l2", options=replace(SMALL, flat=flat))
+        assert graph_reference.reachable(made.neighbours, made.entries).all()
+        found = 0
+        for query in queries:
+            score = scores(x, query, "l2")
+            rows, _ = walked(made, score, beam=20)
+            found += len(set(rows[:10]) & set(np.argsort(-score)[:10].tolist()))
+        shares.append(found / (10 * len(queries)))
+    assert 0.9 < shares[0] < 0.998
+    assert shares[1] > shares[0] - 0.01
+
+
+def test_leaders_sought_in_groups_are_nearly_all_the_nearest():
+    x, rng = clustered(4000, 24), np.random.default_rng(1)
+    codes = np.rint(x / np.abs(x).max() * 127).astype(np.int8)
+    rows = graph_leaves.Rows(codes, graph.row_squares(codes))
+    leaders = np.sort(rng.choice(len(x), 300, replace=False)).astype(np.uint32)
+    divider = graph_leaves.Divider(rows, 80, 20, 300, rng, 1)
+    nearest = divider._nearest(leaders, slice(None), 3)
+    found = divider._nearest_in_groups(divider._groups, leaders, 3)
+    np.testing.assert_array_equal(found[leaders, 0], np.arange(300))
+    pairs = zip(found, nearest, strict=True)
+    assert np.mean([np.isin(some, best).mean() for some, best in pairs]) > 0.95
+
+
+def test_a_row_without_a_leader_in_its_groups_is_in_no_leaf():
+    labels = np.array([[0, 1], [2, 2], [1, 2], [0, 2]], np.int32)  # of two leaders
+    made = graph_leaves._division(labels, 2, np.ones(4, bool), 10)
+    np.testing.assert_array_equal(made.members.numbers, [0, 3, 0, 2])
+    np.testing.assert_array_equal(made.members.offsets, [0, 2, 4])
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 13, 100])

@@ -40,17 +40,18 @@ def no_candidates(n, slots):
 
 @pytest.mark.parametrize("dim", DIMS)
 @pytest.mark.parametrize("isa", ISAS)
-def test_candidates_from_leaves_equal_the_reference(isa, dim):
+@pytest.mark.parametrize(("start", "stop"), [(0, 150), (40, 97), (149, 150)])
+def test_candidates_from_leaves_equal_the_reference(isa, dim, start, stop):
     n = 150
     rows = some_rows(n, dim)
     squares = graph.row_squares(rows)
     members, targets = some_leaves(n, 5)
-    found, expected = no_candidates(n, 20), no_candidates(n, 20)
+    found, expected = no_candidates(stop - start, 20), no_candidates(stop - start, 20)
     for slots, others, keep in [(slice(0, 13), members, 9), (slice(13, 20), targets, 7)]:
-        graph_reference.add_leaves(rows, members, others, expected, slots, keep)
+        graph_reference.add_leaves(rows, members, others, expected, slots, keep, start)
         _native.graph_leaves(
             rows, squares, members.numbers, members.offsets, others.numbers, others.offsets,
-            keep, found, slots.start, slots.stop, 2, isa,
+            keep, found, start, slots.start, slots.stop, 2, isa,
         )  # fmt: skip
     np.testing.assert_array_equal(found, expected)
 
@@ -67,12 +68,26 @@ def test_neighbours_equal_the_reference(isa, dim, alpha):
     graph_reference.add_leaves(rows, members, members, candidates, slice(0, 30), 30)
     rng = np.random.default_rng(2)
     candidates = rng.permuted(np.concatenate([candidates, candidates[:, :5]], axis=1), axis=1)
-    expected = graph_reference.choose_neighbours(
-        rows, candidates, degree=degree, alpha=alpha, most=25
-    )
+    whole = graph_reference.choose_neighbours(rows, candidates, degree=degree, alpha=alpha)
     found = np.empty((n, degree), np.uint32)
-    _native.graph_neighbours(rows, squares, candidates, alpha, 25, found, 2, isa)
+    for some in (slice(0, 33), slice(33, n)):
+        _native.graph_neighbours(
+            rows, squares, candidates[some], some.start, alpha, found[some], 2, isa
+        )
+    np.testing.assert_array_equal(found, whole)
+    expected = graph_reference.add_reverse(rows, whole, alpha=alpha, most=25)
+    _native.graph_reverse(rows, squares, found, alpha, 25, 2, isa)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_of_many_rows_that_chose_one_the_nearest_count():
+    n, degree = 400, 3
+    rows = some_rows(n, 5)
+    neighbours = np.repeat(np.arange(n, dtype=np.uint32)[:, None], degree, axis=1)
+    neighbours[1:, 0] = 0
+    expected = graph_reference.add_reverse(rows, neighbours, alpha=1.0, most=40)
+    graph.add_reverse(rows, graph.row_squares(rows), neighbours, alpha=1.0, most=40)
+    np.testing.assert_array_equal(neighbours, expected)
 
 
 def test_candidates_do_not_depend_on_the_number_of_threads():
@@ -134,10 +149,23 @@ def test_arrays_that_do_not_fit_together_are_refused():
         graph.add_leaves(rows, squares[1:], members, targets, lists, slice(0, 4), keep=3)
     with pytest.raises(InputError, match="range of slots"):
         graph.add_leaves(rows, squares, members, targets, lists, slice(2, 2), keep=3)
+    with pytest.raises(InputError, match="lines of rows from the first on"):
+        graph.add_leaves(rows, squares, members, targets, lists, slice(0, 4), keep=3, start=1)
+    found = np.zeros((20, 4), np.uint32)
     with pytest.raises(InputError, match="alpha"):
-        graph.choose_neighbours(rows, squares, lists, degree=4, alpha=0.9, most=9)
+        graph.choose_neighbours(rows, squares, lists, found, alpha=0.9)
+    with pytest.raises(InputError, match="as many lines"):
+        graph.choose_neighbours(rows, squares, lists[1:], found, alpha=1)
+    with pytest.raises(InputError, match="lines of rows from the first on"):
+        graph.choose_neighbours(rows, squares, lists, found, start=1, alpha=1)
     with pytest.raises(InputError, match="candidates must be numbers of rows"):
-        graph.choose_neighbours(rows, squares, lists - np.uint64(1), degree=4, alpha=1, most=9)
+        graph.choose_neighbours(rows, squares, lists - np.uint64(1), found, alpha=1)
+    with pytest.raises(InputError, match="most must be degree"):
+        graph.add_reverse(rows, squares, found, alpha=1, most=3)
+    with pytest.raises(InputError, match="one line per row"):
+        graph.add_reverse(rows, squares, found[1:], alpha=1, most=9)
+    with pytest.raises(InputError, match="neighbours must be numbers of rows"):
+        graph.add_reverse(rows, squares, found + np.uint32(20), alpha=1, most=9)
     with pytest.raises(InputError, match="neighbours must be numbers of rows"):
         graph.connect(rows, squares, np.full((20, 2), 20, np.uint32), np.zeros(1, np.uint32))
     with pytest.raises(InputError, match="at least one entry"):

@@ -1,10 +1,11 @@
 """Building a graph over rows that are decoded as they are needed.
 
-The rows are rounded to int8 once, in a space where the metric is the Euclidean distance. Random
-leaders divide them into overlapping leaves, in which all pairs are compared (as in PiPNN). The
+The rows are rounded to int8 once, in a space where the metric is the Euclidean distance, and
+divided several times into overlapping leaves, in which all pairs are compared (as in PiPNN). The
 nearest rows alone make a graph of short edges, so each row is also compared with samples of a
 quarter and a sixteenth of all rows. Of all these candidates the diverse ones become neighbours.
-Distances are integers: a seed makes one graph, for any number of threads.
+Candidates are held for some of the rows at a time. Distances are integers: a seed makes one graph,
+for any number of threads and whatever is held at a time.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nestbit import kernels
 from nestbit._arrays import Floats
 from nestbit.errors import InputError
+from nestbit.index.graph_leaves import Divider, Division, Rows, leaders_of
 from nestbit.kernels import graph
 
 Numbers = NDArray[np.uint32]
@@ -26,7 +27,6 @@ Bytes = NDArray[np.int8]
 Decode = Callable[[int, int], Floats]
 
 _BLOCK_ROWS = 8192
-_ASSIGNED_ROWS = 1 << 16
 _SAMPLES, _SAMPLE_ROWS = 64, 512
 # Values beyond this quantile are clipped; those of int8 rows beyond it.
 _CLIPPED = 0.9999
@@ -69,8 +69,10 @@ _SCALES = (Scale(1, 6, 3, 48), Scale(1 / 4, 3, 2, 24), Scale(1 / 16, 3, 2, 16))
 class GraphOptions:
     """How a graph is built.
 
-    ``alpha`` and ``pool`` are ``alpha`` and ``most`` of `kernels.graph.choose_neighbours`. More
-    rounds and slots cost time and memory, and gain recall at the same number of steps.
+    ``alpha`` and ``pool`` are ``alpha`` and ``most`` of `kernels.graph`. More rounds and slots cost
+    time, and gain recall at the same number of steps. Of more than ``flat`` leaders a row is
+    compared with near ones only. ``held`` bytes of candidates are in memory at a time, which
+    changes nothing in the graph.
     """
 
     degree: int = 32
@@ -78,6 +80,8 @@ class GraphOptions:
     pool: int = 128
     leaf: int = 1000
     scales: tuple[Scale, ...] = _SCALES
+    flat: int = 4096
+    held: int = 2 << 30
 
 
 _DEFAULT = GraphOptions()
@@ -96,59 +100,89 @@ def build_graph(
 ) -> Graph:
     """Build a graph over n rows, ``rows(start, stop)`` giving float32 (stop - start, dim).
 
-    ``metric`` is cosine, ip or l2. Memory: an int8 copy of the rows, 8 bytes per candidate slot and
-    12 per neighbour. ``progress`` is told the step, and how many steps of all are done. Raises
-    `InputError` for n or options out of range.
+    ``metric`` is cosine, ip or l2. Memory: an int8 copy of the rows, 4 bytes per neighbour and leaf
+    of a row (about 250 in all as it is by default), and ``options.held``. ``progress`` is told the
+    step, and how many steps of all are done. Raises `InputError` for n or options out of range.
     """
     _check(n, options)
     rng = np.random.default_rng(seed)
-    steps = 3 + sum(scale.rounds for scale in options.scales)
+    slots = sum(scale.slots for scale in options.scales)
+    step = max(1, options.held // (8 * slots))
+    rounds = sum(scale.rounds for scale in options.scales)
+    steps = rounds + math.ceil(n / step) * (rounds + 1) + 3
     done = 0
 
-    def tell(step: str) -> None:
+    def tell(what: str) -> None:
         nonlocal done
         done += 1
         if progress is not None:
-            progress(step, done, steps)
+            progress(what, done, steps)
 
     codes = _int8_rows(rows, n, dim, metric, rng)
     starts = range(0, n, _BLOCK_ROWS)
     squares = np.concatenate([graph.row_squares(codes[i : i + _BLOCK_ROWS]) for i in starts])
+    every = Rows(codes, squares)
     tell("round")
-    candidates = np.full((n, sum(s.slots for s in options.scales)), graph.NO_CANDIDATE)
-    drawn = rng.permutation(n)  # rows drawn before share * n are in the sample of that share
-    first = 0
-    for scale in options.scales:
-        slots = slice(first, first + scale.slots)
-        first += scale.slots
-        sampled = drawn < math.ceil(scale.share * n)
-        for _ in range(scale.rounds):
-            members, targets = _leaves(codes, sampled, scale, options.leaf, rng, threads)
-            graph.add_leaves(
-                codes,
-                squares,
-                members,
-                targets,
-                candidates,
-                slots,
-                keep=scale.slots,
-                threads=threads,
-            )
-            tell("compare")
-    neighbours = graph.choose_neighbours(
-        codes,
-        squares,
-        candidates,
-        degree=options.degree,
-        alpha=options.alpha,
-        most=max(options.degree, options.pool),
-        threads=threads,
-    )
+    drawn = rng.permutation(n).astype(np.uint32)
+    divisions = _divisions(every, drawn, options, rng, threads, lambda: tell("divide"))
+    neighbours = np.empty((n, options.degree), np.uint32)
+    for start in range(0, n, step):
+        part = neighbours[start : start + step]
+        candidates = np.full((len(part), slots), graph.NO_CANDIDATE)
+        first = 0
+        for scale, some in zip(options.scales, divisions, strict=True):
+            for division in some:
+                graph.add_leaves(
+                    codes,
+                    squares,
+                    division.members,
+                    division.targets,
+                    candidates,
+                    slice(first, first + scale.slots),
+                    keep=scale.slots,
+                    start=start,
+                    threads=threads,
+                )
+                tell("compare")
+            first += scale.slots
+        graph.choose_neighbours(
+            codes, squares, candidates, part, start=start, alpha=options.alpha, threads=threads
+        )
+        del candidates  # before the next are made
+        tell("choose")
+    del divisions
+    most = max(options.degree, options.pool)
+    graph.add_reverse(codes, squares, neighbours, alpha=options.alpha, most=most, threads=threads)
     tell("choose")
     entries = np.flatnonzero(drawn < math.ceil(_ENTRIES * n**0.25)).astype(np.uint32)
     graph.connect(codes, squares, neighbours, entries)
     tell("connect")
     return Graph(neighbours, entries)
+
+
+def _divisions(
+    rows: Rows,
+    drawn: Numbers,
+    options: GraphOptions,
+    rng: np.random.Generator,
+    threads: int | None,
+    tell: Callable[[], None],
+) -> list[list[Division]]:
+    """The divisions of each scale; rows ``drawn`` before share * n are in the sample of a share."""
+    samples = [drawn < math.ceil(scale.share * len(rows)) for scale in options.scales]
+    counts = [int(np.count_nonzero(sampled)) for sampled in samples]
+    most = max(
+        leaders_of(count, scale.fan, options.leaf)
+        for count, scale in zip(counts, options.scales, strict=True)
+    )
+    divider = Divider(rows, options.leaf, options.flat, min(len(rows), most), rng, threads)
+    made: list[list[Division]] = []
+    for scale, sampled in zip(options.scales, samples, strict=True):
+        made.append([])
+        for _ in range(scale.rounds):
+            made[-1].append(divider.divide(sampled, scale.fan))
+            tell()
+    return made
 
 
 def _check(n: int, options: GraphOptions) -> None:
@@ -213,44 +247,3 @@ def _euclidean(x: Floats, metric: str, longest: float) -> Floats:
     rest = np.sqrt(np.maximum(np.float32(longest) - squares, 0) / np.float32(extra))
     points: Floats = np.concatenate([x, np.repeat(rest, extra, axis=1)], axis=1)
     return points
-
-
-def _leaves(
-    codes: Bytes,
-    sampled: NDArray[np.bool_],
-    scale: Scale,
-    leaf: int,
-    rng: np.random.Generator,
-    threads: int | None,
-) -> tuple[graph.Leaves, graph.Leaves]:
-    """Leaves of all rows about random leaders, and of each those in the sample."""
-    n = len(codes)
-    count = math.ceil(np.count_nonzero(sampled) * scale.fan / leaf)
-    fan = min(scale.fan, count)
-    leaders = codes[np.sort(rng.choice(n, min(n, count), replace=False))]
-    bias = -graph.row_squares(leaders).astype(np.float32)
-    labels = np.empty((n, fan), np.int32)
-    for start in range(0, n, _ASSIGNED_ROWS):
-        block = codes[start : start + _ASSIGNED_ROWS]
-        two = np.full(len(block), 2, np.float32)
-        ids, _ = kernels.bytes_scan(leaders, block, fan, scales=two, row_bias=bias, threads=threads)
-        labels[start : start + len(block)] = ids
-    flat = labels.reshape(-1)
-    # A leader of many rows shares them out, by number, among several leaves.
-    held = np.bincount(flat[np.repeat(sampled, fan)], minlength=len(leaders))
-    parts = np.maximum(1, -(-held // (2 * leaf)))
-    share = np.repeat(np.arange(n), fan) % parts[flat]
-    shared = (np.cumsum(parts) - parts)[flat] + share
-    order = np.argsort(shared, kind="stable")
-    members = (order // fan).astype(np.uint32)
-    counts = np.bincount(shared, minlength=parts.sum())
-    inside = sampled[members]
-    of_sample = np.bincount(shared[order][inside], minlength=parts.sum())
-    return (
-        graph.Leaves(members, _offsets(counts)),
-        graph.Leaves(members[inside], _offsets(of_sample)),
-    )
-
-
-def _offsets(counts: NDArray[np.intp]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

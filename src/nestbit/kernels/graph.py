@@ -30,6 +30,7 @@ __all__ = [
     "NO_CANDIDATE",
     "Leaves",
     "add_leaves",
+    "add_reverse",
     "choose_neighbours",
     "connect",
     "row_squares",
@@ -60,13 +61,14 @@ def add_leaves(
     slots: slice,
     *,
     keep: int,
+    start: int = 0,
     threads: int | None = None,
 ) -> None:
     """Merge the ``keep`` nearest targets of a leaf into the lists of its members.
 
-    A row's list is ``candidates[row, slots]``, changed in place: the nearest known, each once, in
-    order. ``members`` and ``targets`` have as many leaves. Raises `InputError` for arrays that do
-    not fit together.
+    A row's list is ``candidates[row - start, slots]``, changed in place: the nearest known, each
+    once, in order; members without one are passed over. ``members`` and ``targets`` have as many
+    leaves. Raises `InputError` for arrays that do not fit together.
     """
     first, last, _ = slots.indices(candidates.shape[1])
     _native_call(
@@ -79,6 +81,7 @@ def add_leaves(
         targets.offsets,
         keep,
         candidates,
+        start,
         first,
         last,
         threads=threads,
@@ -89,33 +92,47 @@ def choose_neighbours(
     rows: Rows,
     squares: Numbers,
     candidates: Candidates,
+    neighbours: Numbers,
     *,
-    degree: int,
+    start: int = 0,
     alpha: float,
-    most: int,
     threads: int | None = None,
-) -> Numbers:
-    """Return ``degree`` diverse neighbours (n, degree) of each row, its own number where too few.
+) -> None:
+    """Write diverse neighbours (c, degree) of rows from ``start`` on, the own number if too few.
 
     A candidate c of row r is hidden by a chosen, nearer p as much as d(r, c) / d(p, c), and passed
     over from alpha on (RobustPrune; Subramanya et al., "DiskANN", 2019). Slots left over go to
-    those least hidden. The rule is applied to the ``candidates`` (n, slots) of each row, in any
-    order, then to those it chose and the nearest of the rows that chose it, ``most`` in all. The
-    candidates are overwritten. Raises `InputError` for arrays that do not fit together, or an
-    alpha below 1.
+    those least hidden. The ``candidates`` (c, slots) come in any order. Raises `InputError` for
+    arrays that do not fit together, or an alpha below 1.
     """
-    neighbours = np.empty((len(rows), degree), np.uint32)
     _native_call(
         _native.graph_neighbours,
         rows,
         squares,
         candidates,
+        start,
         alpha,
-        most,
         neighbours,
         threads=threads,
     )
-    return neighbours
+
+
+def add_reverse(
+    rows: Rows,
+    squares: Numbers,
+    neighbours: Numbers,
+    *,
+    alpha: float,
+    most: int,
+    threads: int | None = None,
+) -> None:
+    """Choose again from the neighbours (n, degree) of each row and the rows it is a neighbour of.
+
+    Of all these the nearest ``most`` are candidates, and the rule is that of `choose_neighbours`.
+    ``neighbours`` are changed in place. Raises `InputError` for arrays that do not fit together, or
+    an alpha below 1.
+    """
+    _native_call(_native.graph_reverse, rows, squares, neighbours, alpha, most, threads=threads)
 
 
 def connect(rows: Rows, squares: Numbers, neighbours: Numbers, entries: Numbers) -> int:

@@ -19,31 +19,41 @@ def keys(rows: Rows, row: int, others: Numbers) -> Keys:
 
 
 def add_leaves(
-    rows: Rows, members: Leaves, targets: Leaves, candidates: Candidates, slots: slice, keep: int
+    rows: Rows,
+    members: Leaves,
+    targets: Leaves,
+    candidates: Candidates,
+    slots: slice,
+    keep: int,
+    start: int = 0,
 ) -> None:
-    """Merge the nearest ``keep`` targets of each leaf into the lists of its members."""
+    """Merge the nearest ``keep`` targets of each leaf into the lists of members that have one."""
     for leaf in range(len(members.offsets) - 1):
         others = targets.numbers[targets.offsets[leaf] : targets.offsets[leaf + 1]]
         for row in members.numbers[members.offsets[leaf] : members.offsets[leaf + 1]]:
-            known = candidates[row, slots]
+            if not start <= row < start + len(candidates):
+                continue
+            known = candidates[row - start, slots]
             merged = np.union1d(known, keys(rows, row, others)[:keep])[: len(known)]
-            candidates[row, slots] = NO_CANDIDATE
-            candidates[row, slots][: len(merged)] = merged
+            known[:] = NO_CANDIDATE
+            known[: len(merged)] = merged
 
 
 def choose_neighbours(
-    rows: Rows, candidates: Candidates, *, degree: int, alpha: float, most: int
+    rows: Rows, candidates: Candidates, *, degree: int, alpha: float, start: int = 0
 ) -> Numbers:
-    """Diverse neighbours (n, degree) of each row: see `kernels.graph.choose_neighbours`."""
-    n = len(rows)
-    first = [prune(rows, _used(own), degree, alpha) for own in candidates]
-    neighbours = np.repeat(np.arange(n, dtype=np.uint32)[:, None], degree, axis=1)
-    for row in range(n):
-        sources = [r for r in range(n) if row in _rows(first[r])]
-        back = keys(rows, row, np.array(sources, np.uint32))
-        chosen = prune(rows, np.union1d(first[row], back)[:most], degree, alpha)
-        neighbours[row, : len(chosen)] = _rows(chosen)
-    return neighbours
+    """Diverse neighbours (c, degree) of rows: see `kernels.graph.choose_neighbours`."""
+    return _lists([prune(rows, _used(own), degree, alpha) for own in candidates], degree, start)
+
+
+def add_reverse(rows: Rows, neighbours: Numbers, *, alpha: float, most: int) -> Numbers:
+    """Neighbours (n, degree) chosen again: see `kernels.graph.add_reverse`."""
+    found = []
+    for row in range(len(rows)):
+        sources = np.flatnonzero((neighbours == row).any(axis=1)).astype(np.uint32)
+        both = keys(rows, row, np.concatenate([neighbours[row], sources]))
+        found.append(prune(rows, both[:most], neighbours.shape[1], alpha))
+    return _lists(found, neighbours.shape[1], 0)
 
 
 def prune(rows: Rows, found: Keys, degree: int, alpha: float) -> Keys:
@@ -77,6 +87,14 @@ def reachable(neighbours: Numbers, entries: Numbers) -> NDArray[np.bool_]:
         front = np.unique(neighbours[front])
         front = front[~reached[front]]
     return reached
+
+
+def _lists(chosen: list[Keys], degree: int, start: int) -> Numbers:
+    own = np.arange(start, start + len(chosen), dtype=np.uint32)
+    neighbours = np.repeat(own[:, None], degree, axis=1)
+    for line, found in zip(neighbours, chosen, strict=True):
+        line[: len(found)] = _rows(found)
+    return neighbours
 
 
 def _used(own: Keys) -> Keys:
