@@ -108,14 +108,17 @@ void graph_neighbours(const Int8Rows& rows, const Squares& squares, const Candid
 }
 
 void graph_reverse(const Int8Rows& rows, const Squares& squares, const Neighbours& neighbours,
-                   float alpha, size_t most, size_t threads, const std::string& isa) {
+                   float alpha, size_t most, const Numbers& sources, size_t threads,
+                   const std::string& isa) {
     const graph::Rows all = rows_of(rows, squares);
     const graph::PruneOptions options = options_of(neighbours, alpha, threads);
     require(most >= options.degree && most <= graph::kMostCandidates, "most must be degree to 256");
     uint32_t* const lists = neighbours_of(neighbours, all.count);
+    require_numbers(sources, all.count, "sources must be numbers of rows");
+    const std::span<const uint32_t> some(sources.data(), sources.shape(0));
     const auto& table = table_of(isa);
     const nb::gil_scoped_release released;
-    graph::add_reverse(table, all, options, most, lists, check_signals);
+    graph::add_reverse(table, all, options, most, some, lists, check_signals);
 }
 
 size_t graph_connect(const Int8Rows& rows, const Squares& squares, const Neighbours& neighbours,
@@ -153,9 +156,11 @@ void nestbit::python::add_graph_build(nb::module_& m) {
                   ", threads: int, isa: str = '') -> None"),
           "Writes diverse neighbours of rows from start on, chosen from their candidates.");
     m.def("graph_reverse", &graph_reverse, "rows"_a.noconvert(), "squares"_a.noconvert(),
-          "neighbours"_a.noconvert(), "alpha"_a, "most"_a, "threads"_a, "isa"_a = "",
+          "neighbours"_a.noconvert(), "alpha"_a, "most"_a, "sources"_a.noconvert(), "threads"_a,
+          "isa"_a = "",
           nb::sig("def graph_reverse(" ROWS ", neighbours: " ARRAY("uint32")
-                  ", alpha: float, most: int, threads: int, isa: str = '') -> None"),
+                  ", alpha: float, most: int, sources: " ARRAY("uint32")
+                  ", threads: int, isa: str = '') -> None"),
           "Chooses again from the neighbours of each row and the rows it is a neighbour of.");
     m.def("graph_connect", &graph_connect, "rows"_a.noconvert(), "squares"_a.noconvert(),
           "neighbours"_a.noconvert(), "entries"_a.noconvert(),

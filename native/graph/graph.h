@@ -81,9 +81,11 @@ void choose_neighbours(const KernelTable& table, const Rows& rows, const Candida
                        const PruneOptions& options, uint32_t* neighbours, const Poll& poll);
 
 // Chooses again from the neighbours (rows.count, degree) of each row and the rows it is a neighbour
-// of, the nearest `most` of all.
+// of, the nearest `most` of all. Where some `sources` are given, they alone count as such, and only
+// their neighbours choose again.
 void add_reverse(const KernelTable& table, const Rows& rows, const PruneOptions& options,
-                 size_t most, uint32_t* neighbours, const Poll& poll);
+                 size_t most, std::span<const uint32_t> sources, uint32_t* neighbours,
+                 const Poll& poll);
 
 // Replaces edges so that a walk from the entries can reach every row; returns how many.
 size_t connect(const Rows& rows, uint32_t* neighbours, size_t degree,

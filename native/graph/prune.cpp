@@ -75,12 +75,16 @@ void tidy(std::vector<Key>& keys, size_t most) {
     keys.resize(std::min(keys.size(), most));
 }
 
-// The rows that chose each row.
+// Of some rows, or all if that is none, those that chose each row.
 class Sources {
 public:
-    Sources(const uint32_t* neighbours, size_t count, size_t degree) : starts_(count + 2) {
+    Sources(const uint32_t* neighbours, size_t count, size_t degree,
+            std::span<const uint32_t> some)
+        : starts_(count + 2) {
+        const size_t from = some.empty() ? count : some.size();
         const auto for_each = [&](const auto& use) {
-            for (size_t r = 0; r < count; ++r) {
+            for (size_t i = 0; i < from; ++i) {
+                const size_t r = some.empty() ? i : some[i];
                 for (const uint32_t to : used(neighbours + r * degree, degree, r)) use(r, to);
             }
         };
@@ -155,14 +159,16 @@ void choose_neighbours(const KernelTable& table, const Rows& rows, const Candida
 }
 
 void add_reverse(const KernelTable& table, const Rows& rows, const PruneOptions& options,
-                 size_t most, uint32_t* neighbours, const Poll& poll) {
+                 size_t most, std::span<const uint32_t> some, uint32_t* neighbours,
+                 const Poll& poll) {
     const size_t degree = options.degree;
-    const Sources sources(neighbours, rows.count, degree);
+    const Sources sources(neighbours, rows.count, degree, some);
     for_blocks(rows.count, kRowsPerTask, options.threads, poll, [&](size_t first, size_t last) {
         Pruner pruner(table, rows, options, most);
         Distances distances(table, rows);
         std::vector<Key> all;
         for (size_t r = first; r < last; ++r) {
+            if (!some.empty() && sources.of(r).empty()) continue;
             uint32_t* const own = neighbours + r * degree;
             const auto row = static_cast<uint32_t>(r);
             all.clear();

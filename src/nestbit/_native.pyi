@@ -249,6 +249,7 @@ def graph_reverse(
     neighbours: numpy.typing.NDArray[numpy.uint32],
     alpha: float,
     most: int,
+    sources: numpy.typing.NDArray[numpy.uint32],
     threads: int,
     isa: str = "",
 ) -> None:

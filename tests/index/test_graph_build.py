@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nestbit.errors import InputError
-from nestbit.index import graph_leaves
-from nestbit.index.graph_build import GraphOptions, Scale, build_graph
+from nestbit.index import graph_build, graph_leaves
+from nestbit.index.graph_build import GraphOptions, Late, Scale, build_graph
 from nestbit.kernels import graph, graph_reference
 
 SMALL = GraphOptions(
@@ -88,7 +88,8 @@ def test_a_seed_makes_one_graph_however_many_candidates_are_held_at_once():
     np.testing.assert_array_equal(one.entries, two.entries)
 
 
-def test_leaders_sought_in_groups_make_as_good_a_graph():
+def test_leaders_sought_about_pivots_make_as_good_a_graph(monkeypatch):
+    monkeypatch.setattr(graph_leaves, "_LEADERS", 30)
     every = clustered(6200, 24)
     x, queries = every[:6000], every[6000:]
     shares = []
@@ -105,24 +106,69 @@ def test_leaders_sought_in_groups_make_as_good_a_graph():
     assert shares[1] > shares[0] - 0.01
 
 
-def test_leaders_sought_in_groups_are_nearly_all_the_nearest():
+def test_leaders_sought_about_pivots_are_nearly_all_the_nearest(monkeypatch):
+    monkeypatch.setattr(graph_leaves, "_LEADERS", 100)
     x, rng = clustered(4000, 24), np.random.default_rng(1)
     codes = np.rint(x / np.abs(x).max() * 127).astype(np.int8)
     rows = graph_leaves.Rows(codes, graph.row_squares(codes))
     leaders = np.sort(rng.choice(len(x), 300, replace=False)).astype(np.uint32)
-    divider = graph_leaves.Divider(rows, 80, 20, 300, rng, 1)
+    divider = graph_leaves.Divider(rows, 80, 20, 300, np.zeros(4000, bool), rng, 1)
     nearest = divider._nearest(leaders, slice(None), 3)
-    found = divider._nearest_in_groups(divider._groups, leaders, 3)
+    found = divider._near(divider._pivots, leaders, 3)
     np.testing.assert_array_equal(found[leaders, 0], np.arange(300))
     pairs = zip(found, nearest, strict=True)
-    assert np.mean([np.isin(some, best).mean() for some, best in pairs]) > 0.95
+    assert np.mean([np.isin(some, best).mean() for some, best in pairs]) > 0.9
 
 
-def test_a_row_without_a_leader_in_its_groups_is_in_no_leaf():
+def test_a_row_without_leaders_is_in_no_leaf():
     labels = np.array([[0, 1], [2, 2], [1, 2], [0, 2]], np.int32)  # of two leaders
-    made = graph_leaves._division(labels, 2, np.ones(4, bool), 10)
+    made = graph_leaves._division(labels, 2, np.ones(4, bool), np.zeros(4, bool), 10)
     np.testing.assert_array_equal(made.members.numbers, [0, 3, 0, 2])
     np.testing.assert_array_equal(made.members.offsets, [0, 2, 4])
+
+
+def test_late_rows_are_unknown_to_the_others_until_they_join():
+    x = clustered(700)
+    late = np.array([0, 3, 350, 351, 699])
+    before = []
+
+    def keep(others):
+        before.append((others.neighbours.copy(), others.entries))
+
+    made = built(x, late=Late(late, keep))
+    ((neighbours, entries),) = before
+    assert not np.isin(neighbours[np.setdiff1d(np.arange(700), late)], late).any()
+    assert not np.isin(entries, late).any()
+    # They are left out as if they were none of the rows, and then found like all others.
+    assert graph_reference.reachable(made.neighbours, made.entries).all()
+    first = [(made.neighbours == r).sum() for r in late]
+    assert min(first) >= 1
+    assert np.mean(first) > 0.5 * SMALL.degree
+    changed = (np.sort(made.neighbours) != np.sort(neighbours)).any(axis=1)
+    assert changed.sum() < 2 * SMALL.degree * len(late)
+
+
+def test_what_late_rows_are_does_not_change_what_the_others_choose(monkeypatch):
+    monkeypatch.setattr(graph_build, "_int8_rows", lambda rows, n, *_: rows(0, n).astype(np.int8))
+    x = np.rint(10 * clustered(500))
+    late = np.array([5, 400])
+    swapped = x.copy()
+    swapped[late] = x[late[::-1]]
+    kept = []
+    for rows in (x, swapped):
+        built(
+            rows,
+            metric="l2",
+            late=Late(late, lambda others: kept.append(others.neighbours.copy())),
+            options=replace(SMALL, leaf=1000),
+        )
+    one, two = (np.delete(lists, late, axis=0) for lists in kept)
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_graph_of_late_rows_alone_is_refused():
+    with pytest.raises(InputError, match="not late"):
+        built(clustered(3), late=Late(np.arange(3), lambda others: None))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 13, 100])

@@ -12,7 +12,6 @@ import nestbit as nb
 from nestbit.errors import FileFormatError, InputError
 from nestbit.index import profiles
 from nestbit.index.graph_file import Measured
-from nestbit.index.graph_making import without
 from synthetic import text_like
 
 N = 2000
@@ -318,10 +317,3 @@ def test_the_narrowest_beam_that_is_sure_to_suffice_is_taken():
     assert 20 < measured.beam(2, 0.93) < 40
     assert measured.beam(10, 0.97) is None
     assert measured.beam(11, 0.5) is None
-
-
-def test_edges_to_rows_that_are_taken_out_are_unused():
-    neighbours = np.array([[1, 2, 3], [2, 3, 0], [3, 0, 1], [0, 2, 3]], np.uint32)
-    kept = without(neighbours, np.array([2]))
-    np.testing.assert_array_equal(kept, [[1, 3, 0], [3, 0, 1], [3, 0, 1], [0, 3, 3]])
-    assert neighbours[0, 1] == 2

@@ -76,7 +76,12 @@ def test_neighbours_equal_the_reference(isa, dim, alpha):
         )
     np.testing.assert_array_equal(found, whole)
     expected = graph_reference.add_reverse(rows, whole, alpha=alpha, most=25)
-    _native.graph_reverse(rows, squares, found, alpha, 25, 2, isa)
+    _native.graph_reverse(rows, squares, found, alpha, 25, np.empty(0, np.uint32), 2, isa)
+    np.testing.assert_array_equal(found, expected)
+    some = np.array([3, 50, 51], np.uint32)
+    found[some] = whole[some]
+    expected = graph_reference.add_reverse(rows, found, alpha=alpha, most=25, some=some)
+    _native.graph_reverse(rows, squares, found, alpha, 25, some, 2, isa)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -162,6 +167,8 @@ def test_arrays_that_do_not_fit_together_are_refused():
         graph.choose_neighbours(rows, squares, lists - np.uint64(1), found, alpha=1)
     with pytest.raises(InputError, match="most must be degree"):
         graph.add_reverse(rows, squares, found, alpha=1, most=3)
+    with pytest.raises(InputError, match="sources must be numbers of rows"):
+        graph.add_reverse(rows, squares, found, alpha=1, most=9, sources=np.array([20], np.uint32))
     with pytest.raises(InputError, match="one line per row"):
         graph.add_reverse(rows, squares, found[1:], alpha=1, most=9)
     with pytest.raises(InputError, match="neighbours must be numbers of rows"):

@@ -32,8 +32,6 @@ from nestbit.index.snapshot import FLOAT_CODEC, Snapshot
 # from one class to the next, so that a row is rewritten once per class.
 FAN_OUT = 8
 _SMALLEST_CLASS = 1024
-# Merges of their own accord make graphs from so many rows on; smaller ones are merged again soon.
-_GRAPH_ROWS = 200_000
 # Embeddings in the float32 of waiting rows are encoded in blocks of about this many values.
 _BLOCK_VALUES = 1 << 22
 # Codes that are put into another order in memory at once.
@@ -90,12 +88,12 @@ def everything(snapshot: Snapshot, partitions: Count, queries: Floats | None) ->
 
 
 def due_job(snapshot: Snapshot) -> Job | None:
-    """The job of a merge that is due, if one is. Only large ones make a graph."""
+    """The job of a merge that is due, if one is. It makes a graph only in the place of one."""
     segments = due(snapshot)
     if not segments:
         return None
     wish = Wish("memory", None)
-    if sum(map(len, segments)) >= _GRAPH_ROWS:
+    if any(segment.graph is not None for segment in segments):
         wish = Wish(snapshot.state.profile, snapshot.state.memory_mb)
     return Job(segments, partition_count(snapshot, segments, "auto"), wish)
 

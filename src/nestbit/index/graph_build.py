@@ -49,6 +49,19 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class Late:
+    """Rows, by number, of which ``before`` is called with the graph that the others make.
+
+    Nothing in it leads to them or was chosen because of them, though they have lines of their own:
+    with them it can be measured as with queries from elsewhere. It is whole but for rows that no
+    other leads to.
+    """
+
+    rows: NDArray[np.int64]
+    before: Callable[[Graph], object]
+
+
+@dataclass(frozen=True)
 class Scale:
     """Rows are compared with a sample, ``share`` of all, in ``rounds`` divisions into leaves.
 
@@ -96,15 +109,20 @@ def build_graph(
     options: GraphOptions = _DEFAULT,
     threads: int | None = None,
     seed: int = 0,
+    late: Late | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Graph:
     """Build a graph over n rows, ``rows(start, stop)`` giving float32 (stop - start, dim).
 
     ``metric`` is cosine, ip or l2. Memory: an int8 copy of the rows, 4 bytes per neighbour and leaf
-    of a row (about 250 in all as it is by default), and ``options.held``. ``progress`` is told the
-    step, and how many steps of all are done. Raises `InputError` for n or options out of range.
+    of a row (about 250 in all as it is by default), and ``options.held``. ``late`` rows join when
+    the others are a graph. ``progress`` is told the step, and how many steps of all are done.
+    Raises `InputError` for n or options out of range, or if all rows are late.
     """
     _check(n, options)
+    wait = np.empty(0, np.uint32) if late is None else late.rows.astype(np.uint32)
+    if len(wait) >= n:
+        raise InputError(f"a graph needs a row that is not late, and all {n} are")
     rng = np.random.default_rng(seed)
     slots = sum(scale.slots for scale in options.scales)
     step = max(1, options.held // (8 * slots))
@@ -124,7 +142,7 @@ def build_graph(
     every = Rows(codes, squares)
     tell("round")
     drawn = rng.permutation(n).astype(np.uint32)
-    divisions = _divisions(every, drawn, options, rng, threads, lambda: tell("divide"))
+    divisions = _divisions(every, drawn, wait, options, rng, threads, lambda: tell("divide"))
     neighbours = np.empty((n, options.degree), np.uint32)
     for start in range(0, n, step):
         part = neighbours[start : start + step]
@@ -132,17 +150,18 @@ def build_graph(
         first = 0
         for scale, some in zip(options.scales, divisions, strict=True):
             for division in some:
-                graph.add_leaves(
-                    codes,
-                    squares,
-                    division.members,
-                    division.targets,
-                    candidates,
-                    slice(first, first + scale.slots),
-                    keep=scale.slots,
-                    start=start,
-                    threads=threads,
-                )
+                for members in (division.members, division.late):
+                    graph.add_leaves(
+                        codes,
+                        squares,
+                        members,
+                        division.targets,
+                        candidates,
+                        slice(first, first + scale.slots),
+                        keep=scale.slots,
+                        start=start,
+                        threads=threads,
+                    )
                 tell("compare")
             first += scale.slots
         graph.choose_neighbours(
@@ -151,10 +170,29 @@ def build_graph(
         del candidates  # before the next are made
         tell("choose")
     del divisions
-    most = max(options.degree, options.pool)
-    graph.add_reverse(codes, squares, neighbours, alpha=options.alpha, most=most, threads=threads)
+    chosen = neighbours[wait]
+    neighbours[wait] = wait[:, None]  # and are nobody's sources
+
+    def choose_again(sources: Numbers | None) -> None:
+        graph.add_reverse(
+            codes,
+            squares,
+            neighbours,
+            alpha=options.alpha,
+            most=max(options.degree, options.pool),
+            sources=sources,
+            threads=threads,
+        )
+
+    choose_again(None)
     tell("choose")
-    entries = np.flatnonzero(drawn < math.ceil(_ENTRIES * n**0.25)).astype(np.uint32)
+    drawn[wait] = n
+    count = max(int(drawn.min()) + 1, math.ceil(_ENTRIES * n**0.25))
+    entries = np.flatnonzero(drawn < count).astype(np.uint32)
+    if late is not None:
+        late.before(Graph(neighbours, entries))
+        neighbours[wait] = chosen
+        choose_again(wait)
     graph.connect(codes, squares, neighbours, entries)
     tell("connect")
     return Graph(neighbours, entries)
@@ -163,6 +201,7 @@ def build_graph(
 def _divisions(
     rows: Rows,
     drawn: Numbers,
+    late: Numbers,
     options: GraphOptions,
     rng: np.random.Generator,
     threads: int | None,
@@ -175,7 +214,10 @@ def _divisions(
         leaders_of(count, scale.fan, options.leaf)
         for count, scale in zip(counts, options.scales, strict=True)
     )
-    divider = Divider(rows, options.leaf, options.flat, min(len(rows), most), rng, threads)
+    waiting = np.zeros(len(rows), np.bool_)
+    waiting[late] = True
+    most = min(len(rows), most)
+    divider = Divider(rows, options.leaf, options.flat, most, waiting, rng, threads)
     made: list[list[Division]] = []
     for scale, sampled in zip(options.scales, samples, strict=True):
         made.append([])

@@ -1,8 +1,8 @@
 """Dividing rows into overlapping leaves about random leaders (as PiPNN does).
 
-Every row joins its nearest leaders. Where they are few it is compared with all; where they are many
-random pivots group them: a row is compared with the leaders of the groups whose pivots are nearest,
-so that a division costs about as much for a row of ten million as for one of a million.
+Every row joins its nearest leaders. Where they are few it is compared with all; where they are
+many, only with those near the random pivots that are nearest to it, which are found once for all
+divisions: so a division costs no more for a row of ten million than for one of a million.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from nestbit.kernels.graph import Rows as Bytes
 
 # Rows whose leaders or groups are sought in one call.
 _ASSIGNED_ROWS = 1 << 16
-# Leaders to a pivot; groups that a leader is in, and those that a row looks into.
-_GROUP_LEADERS, _LEADER_GROUPS, _LOOKED_INTO = 32, 3, 8
+# Leaders per pivot in all; of each row the nearest pivots; of each of these the nearest leaders. Of
+# the three leaders nearest to a row, 92% are found among 15,000.
+_LEADERS_PER_PIVOT, _PIVOTS, _LEADERS = 8, 3, 512
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,30 @@ class Rows:
 
 @dataclass(frozen=True)
 class Division:
-    """Leaves of all rows, and of each leaf the rows that all its rows are compared with."""
+    """Leaves of rows, and of each leaf the rows that all its rows are compared with.
+
+    Late rows are members of leaves of their own, and no targets.
+    """
 
     members: Leaves
+    late: Leaves
     targets: Leaves
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Numbers (p,) of the pivots, and of each the rows that look for leaders in its group."""
+class Pivots:
+    """Numbers (p,) of the pivots, and the rows that each is one of the nearest for."""
 
-    pivots: Numbers
-    lookers: Leaves
+    numbers: Numbers
+    about: Leaves
 
 
 class Divider:
     """Divides rows again and again.
 
     ``leaf`` is about how many rows of a sample a leaf is to have, ``flat`` the most leaders that
-    every row is compared with, and ``most`` the most leaders that a division will have.
+    every row is compared with, and ``most`` the most leaders that a division will have. ``late``
+    (n,) tells the rows that are to be no targets.
     """
 
     def __init__(
@@ -64,12 +70,13 @@ class Divider:
         leaf: int,
         flat: int,
         most: int,
+        late: NDArray[np.bool_],
         rng: np.random.Generator,
         threads: int | None,
     ) -> None:
-        self._rows, self._leaf, self._flat = rows, leaf, flat
+        self._rows, self._leaf, self._flat, self._late = rows, leaf, flat, late
         self._rng, self._threads = rng, threads
-        self._groups = self._make_groups(most) if most > flat else None
+        self._pivots = self._make_pivots(most) if most > flat else None
 
     def divide(self, sampled: NDArray[np.bool_], fan: int) -> Division:
         """A division in which rows are in ``fan`` leaves; those in the sample (n,) are targets."""
@@ -77,11 +84,11 @@ class Divider:
         count = min(n, leaders_of(int(np.count_nonzero(sampled)), fan, self._leaf))
         fan = min(fan, count)
         leaders = np.sort(self._rng.choice(n, count, replace=False)).astype(np.uint32)
-        if self._groups is None or count <= self._flat:
+        if self._pivots is None or count <= self._flat:
             labels = self._nearest(leaders, slice(None), fan)
         else:
-            labels = self._nearest_in_groups(self._groups, leaders, fan)
-        return _division(labels, count, sampled, self._leaf)
+            labels = self._near(self._pivots, leaders, fan)
+        return _division(labels, count, sampled, self._late, self._leaf)
 
     def _nearest(self, targets: Numbers, which: Numbers | slice, fan: int) -> NDArray[np.int32]:
         """Of the targets, the positions (c, fan) of those nearest to some of the rows."""
@@ -102,25 +109,24 @@ class Divider:
             )
         return labels
 
-    def _make_groups(self, most: int) -> Groups:
-        count = math.ceil(most / _GROUP_LEADERS)
-        n = len(self._rows)
-        pivots = np.sort(self._rng.choice(n, count, replace=False)).astype(np.uint32)
-        labels = self._nearest(pivots, slice(None), min(count, _LOOKED_INTO))
-        return Groups(pivots, _grouped(labels, count))
+    def _make_pivots(self, most: int) -> Pivots:
+        n, count = len(self._rows), math.ceil(most / _LEADERS_PER_PIVOT)
+        numbers = np.sort(self._rng.choice(n, count, replace=False)).astype(np.uint32)
+        labels = self._nearest(numbers, slice(None), min(count, _PIVOTS))
+        return Pivots(numbers, _grouped(labels, count))
 
-    def _nearest_in_groups(self, groups: Groups, leaders: Numbers, fan: int) -> NDArray[np.int32]:
-        """Positions (n, fan) of near leaders; their number where too few are in a row's groups."""
+    def _near(self, pivots: Pivots, leaders: Numbers, fan: int) -> NDArray[np.int32]:
+        """Positions (n, fan) of near leaders; their number where too few were near the pivots."""
         n, none = len(self._rows), len(leaders)
-        count = len(groups.pivots)
-        of_leaders = self._nearest(groups.pivots, leaders, min(count, _LEADER_GROUPS))
-        held = _grouped(of_leaders, count)
+        each = min(_LEADERS, none)
+        about = leaders[np.sort(self._nearest(leaders, pivots.numbers, each), axis=1)]
+        offsets = np.arange(0, about.size + 1, each)
         found = np.full((n, fan), graph.NO_CANDIDATE)
         graph.add_leaves(
             self._rows.codes,
             self._rows.squares,
-            groups.lookers,
-            Leaves(leaders[held.numbers], held.offsets),
+            pivots.about,
+            Leaves(about.reshape(-1), offsets),
             found,
             slice(0, fan),
             keep=fan,
@@ -146,7 +152,11 @@ def leaders_of(sampled: int, fan: int, leaf: int) -> int:
 
 
 def _division(
-    labels: NDArray[np.int32], count: int, sampled: NDArray[np.bool_], leaf: int
+    labels: NDArray[np.int32],
+    count: int,
+    sampled: NDArray[np.bool_],
+    late: NDArray[np.bool_],
+    leaf: int,
 ) -> Division:
     """Leaves by the leaders (n, fan) of each row, of which ``count`` is none."""
     held = np.zeros(count + 1, np.intp)
@@ -161,12 +171,18 @@ def _division(
         some = labels[start : start + _ASSIGNED_ROWS]
         rows = np.arange(start, start + len(some))[:, None]
         shared[start : start + len(some)] = first[some] + rows % parts[some]
-    members = _grouped(shared, int(first[-1]))
-    if sampled.all():
-        return Division(members, members)
-    inside = sampled[members.numbers]
+    every = _grouped(shared, int(first[-1]))
+    members, waiting = _those(every, ~late), _those(every, late)
+    return Division(members, waiting, _those(members, sampled))
+
+
+def _those(leaves: Leaves, chosen: NDArray[np.bool_]) -> Leaves:
+    """Of leaves the rows that are among some (n,)."""
+    inside = chosen[leaves.numbers]
+    if inside.all():
+        return leaves
     before = np.concatenate([[0], np.cumsum(inside)])
-    return Division(members, Leaves(members.numbers[inside], before[members.offsets]))
+    return Leaves(leaves.numbers[inside], before[leaves.offsets])
 
 
 def _grouped(labels: NDArray[np.int32], count: int) -> Leaves:

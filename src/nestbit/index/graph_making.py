@@ -1,13 +1,14 @@
 """Making the graph of a segment: built over its finest level, measured, written beside it.
 
-Recall is measured with queries that were given, or with rows of the segment. These are taken out of
-the graph while they serve: a walk that could stand on its own query would find its neighbours at
-once.
+Recall is measured with queries that were given, or with rows of the segment before they join the
+graph: a walk that could stand on its own query would find its neighbours at once, and one over a
+graph from which it was taken would miss the edges that other rows did without because of it.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from nestbit._arrays import Floats
 from nestbit.codecs import Codec
 from nestbit.index.catalog import GraphEntry, SegmentEntry
-from nestbit.index.graph_build import Graph, GraphOptions, build_graph
+from nestbit.index.graph_build import Graph, GraphOptions, Late, build_graph
 from nestbit.index.graph_file import Measured, write_graph
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Probing
@@ -64,10 +65,23 @@ def make_graph(directory: Path, entry: SegmentEntry, codec: Codec, wish: Wish) -
         return codec.decode(segment.codes_at(np.arange(start, stop)))
 
     metric = "ip" if codec.metric == "dot" else codec.metric
+    found: list[tuple[Measured, float | None, float]] = []
+    late = None
+    if wish.queries is None:
+        own = _held_out(segment)
+        late = Late(own, lambda others: found.append(_measure(segment, others, own)))
     graph = build_graph(
-        rows, entry.n, codec.dim, metric=metric, options=GraphOptions(DEGREE), seed=codec.seed
+        rows,
+        entry.n,
+        codec.dim,
+        metric=metric,
+        options=GraphOptions(DEGREE),
+        seed=codec.seed,
+        late=late,
     )
-    measured, walk_ms, scan_ms = _measure(segment, graph, wish.queries)
+    if wish.queries is not None:
+        found.append(_measure(segment, graph, np.empty(0, np.int64), wish.queries[:_QUERIES]))
+    ((measured, walk_ms, scan_ms),) = found
     if walk_ms is not None:
         why += f"; measured at {DEFAULT_TARGET:g}: {walk_ms:.2f} ms, a scan {scan_ms:.2f} ms"
     if wish.profile == "auto" and (walk_ms is None or walk_ms > scan_ms):
@@ -75,43 +89,50 @@ def make_graph(directory: Path, entry: SegmentEntry, codec: Codec, wish: Wish) -
     return write_graph(segment.path, profile, why, graph.entries, measured, graph.neighbours)
 
 
+def _held_out(segment: Segment) -> Rows:
+    """Rows that serve as queries."""
+    n, rng = len(segment), np.random.default_rng(segment.codec.seed)
+    usable = np.setdiff1d(np.arange(n), segment.zero_rows)
+    count = max(1, min(_QUERIES, int(_QUERY_SHARE * n)))
+    return np.sort(rng.choice(usable, min(count, len(usable)), replace=False))
+
+
 def _measure(
-    segment: Segment, graph: Graph, given: Floats | None
+    segment: Segment, graph: Graph, own: Rows, given: Floats | None = None
 ) -> tuple[Measured, float | None, float]:
-    """What walks find; milliseconds of a query by a walk of the default target, and by a scan."""
-    codec, n = segment.codec, len(segment)
-    neighbours, own = graph.neighbours, np.empty(0, np.int64)
-    if given is None:
-        rng = np.random.default_rng(codec.seed)
-        usable = np.setdiff1d(np.arange(n), segment.zero_rows)
-        count = max(1, min(_QUERIES, int(_QUERY_SHARE * n)))
-        own = np.sort(rng.choice(usable, min(count, len(usable)), replace=False))
-        queries = codec.decode(segment.codes_at(own))
-        neighbours = without(neighbours, own)
-    else:
-        queries = given[:_QUERIES]
+    """What walks find; milliseconds of a query by a walk of the default target, and by a scan.
+
+    Queries are ``own`` rows that are not in the graph, or those that are given.
+    """
+    codec = segment.codec
+    queries = codec.decode(segment.codes_at(own)) if given is None else given
     q = codec.prepare(queries)
     # A row that is a query takes no part in its own search, nor in those of the others.
     (part,) = all_but([segment], np.sort(segment.row_numbers(own)))
     depths = np.array([k for k in DEPTHS if k <= max(1, part.live)])
     plan = Plan.default(codec, oversample=_OVERSAMPLE)
     truth = scan_parts(codec, [part], queries, int(depths[-1]), plan)[0] - part.offset
-    entries = np.setdiff1d(graph.entries, own.astype(np.uint32))
-    if not len(entries):
-        entries = graph.entries
-    walker = Walker.of(segment, neighbours, entries)
+    walker = Walker.of(segment, graph.neighbours, graph.entries)
     measured = _recalls(walker, part, q, depths, truth)
-    k, probing, seconds = int(depths[:2][-1]), Probing(target_recall=DEFAULT_TARGET), []
-    beam = measured.beam(k, DEFAULT_TARGET)
-    for i in range(min(_TIMED, len(q))):
+    k = int(depths[:2][-1])
+    beam, walk_ms = measured.beam(k, DEFAULT_TARGET), None
+    if beam is not None:
+        walk_ms = _milliseconds(lambda i: walker.walk(q[i], k, beam, threads=1), len(q))
+    probing = Probing(target_recall=DEFAULT_TARGET)
+    scan_ms = _milliseconds(
+        lambda i: scan_parts(codec, [part], queries[i], k, None, 1, probing), len(q)
+    )
+    return measured, walk_ms, scan_ms
+
+
+def _milliseconds(search: Callable[[slice], object], queries: int) -> float:
+    """Of a search for one query, the median."""
+    seconds = []
+    for i in range(min(_TIMED, queries)):
         began = time.perf_counter()
-        scan_parts(codec, [part], queries[i : i + 1], k, None, 1, probing)
-        middle = time.perf_counter()
-        if beam is not None:
-            walker.walk(q[i : i + 1], k, beam, threads=1)
-        seconds.append((middle - began, time.perf_counter() - middle))
-    scan_ms, walk_ms = (1e3 * float(x) for x in np.median(seconds, axis=0))
-    return measured, None if beam is None else walk_ms, scan_ms
+        search(slice(i, i + 1))
+        seconds.append(time.perf_counter() - began)
+    return 1e3 * float(np.median(seconds))
 
 
 def _recalls(walker: Walker, part: Part, q: Floats, depths: Rows, truth: Rows) -> Measured:
@@ -138,20 +159,3 @@ def _recalls(walker: Walker, part: Part, q: Floats, depths: Rows, truth: Rows) -
         np.ascontiguousarray(table[0]),
         np.ascontiguousarray(table[1]),
     )
-
-
-def without(neighbours: NDArray[np.uint32], rows: Rows) -> NDArray[np.uint32]:
-    """Neighbours (n, degree) of a graph without edges to some rows: last slots are unused."""
-    gone = np.zeros(len(neighbours), np.bool_)
-    gone[rows] = True
-    kept = neighbours.copy()
-    for start in range(0, len(kept), _BLOCK_ROWS):
-        some = kept[start : start + _BLOCK_ROWS]
-        lost = gone[some]
-        hit = np.flatnonzero(lost.any(axis=1))
-        # A walk takes the first slot with the row's own number for the end of its neighbours.
-        order = np.argsort(lost[hit], axis=1, kind="stable")
-        left = np.take_along_axis(some[hit], order, axis=1)
-        unused = np.take_along_axis(lost[hit], order, axis=1)
-        some[hit] = np.where(unused, (start + hit).astype(np.uint32)[:, None], left)
-    return kept

@@ -124,15 +124,22 @@ def add_reverse(
     *,
     alpha: float,
     most: int,
+    sources: Numbers | None = None,
     threads: int | None = None,
 ) -> None:
     """Choose again from the neighbours (n, degree) of each row and the rows it is a neighbour of.
 
     Of all these the nearest ``most`` are candidates, and the rule is that of `choose_neighbours`.
+    Of ``sources`` that are given, only the neighbours choose again, from these besides their own.
     ``neighbours`` are changed in place. Raises `InputError` for arrays that do not fit together, or
     an alpha below 1.
     """
-    _native_call(_native.graph_reverse, rows, squares, neighbours, alpha, most, threads=threads)
+    if sources is not None and not len(sources):
+        return
+    some = np.empty(0, np.uint32) if sources is None else sources
+    _native_call(
+        _native.graph_reverse, rows, squares, neighbours, alpha, most, some, threads=threads
+    )
 
 
 def connect(rows: Rows, squares: Numbers, neighbours: Numbers, entries: Numbers) -> int:

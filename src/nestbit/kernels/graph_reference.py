@@ -43,17 +43,26 @@ def choose_neighbours(
     rows: Rows, candidates: Candidates, *, degree: int, alpha: float, start: int = 0
 ) -> Numbers:
     """Diverse neighbours (c, degree) of rows: see `kernels.graph.choose_neighbours`."""
-    return _lists([prune(rows, _used(own), degree, alpha) for own in candidates], degree, start)
+    neighbours = np.empty((len(candidates), degree), np.uint32)
+    for i, own in enumerate(candidates):
+        neighbours[i] = _list(prune(rows, _used(own), degree, alpha), neighbours[i], start + i)
+    return neighbours
 
 
-def add_reverse(rows: Rows, neighbours: Numbers, *, alpha: float, most: int) -> Numbers:
+def add_reverse(
+    rows: Rows, neighbours: Numbers, *, alpha: float, most: int, some: Numbers | None = None
+) -> Numbers:
     """Neighbours (n, degree) chosen again: see `kernels.graph.add_reverse`."""
-    found = []
+    again = neighbours.copy()
     for row in range(len(rows)):
         sources = np.flatnonzero((neighbours == row).any(axis=1)).astype(np.uint32)
+        if some is not None:
+            sources = np.intersect1d(sources[sources != row], some)
+            if not len(sources):
+                continue
         both = keys(rows, row, np.concatenate([neighbours[row], sources]))
-        found.append(prune(rows, both[:most], neighbours.shape[1], alpha))
-    return _lists(found, neighbours.shape[1], 0)
+        again[row] = _list(prune(rows, both[:most], neighbours.shape[1], alpha), again[row], row)
+    return again
 
 
 def prune(rows: Rows, found: Keys, degree: int, alpha: float) -> Keys:
@@ -89,12 +98,10 @@ def reachable(neighbours: Numbers, entries: Numbers) -> NDArray[np.bool_]:
     return reached
 
 
-def _lists(chosen: list[Keys], degree: int, start: int) -> Numbers:
-    own = np.arange(start, start + len(chosen), dtype=np.uint32)
-    neighbours = np.repeat(own[:, None], degree, axis=1)
-    for line, found in zip(neighbours, chosen, strict=True):
-        line[: len(found)] = _rows(found)
-    return neighbours
+def _list(chosen: Keys, like: Numbers, row: int) -> Numbers:
+    line = np.full_like(like, row)
+    line[: len(chosen)] = _rows(chosen)
+    return line
 
 
 def _used(own: Keys) -> Keys:
