@@ -102,6 +102,27 @@ def test_changes_after_the_graph_are_found_at_once(index, queries, rows):
     index.check()
 
 
+def test_merges_that_come_with_additions_make_a_graph_only_in_the_place_of_one(tmp_path, rows):
+    more = text_like(8 * 1100, rows.shape[1], seed=6)
+    with nb.create(tmp_path / "x.nest", nb.fit(rows, SPEC), profile="balanced") as index:
+        for start in range(0, len(more), 1100):
+            index.add(range(start, start + 1100), more[start : start + 1100])
+        assert (index.stats().segments, index.stats().graphs) == (1, ())
+        index.compact()
+        assert len(index.stats().graphs) == 1
+        graph = index._snapshot.segments[0].graph_entry
+        index.add([10_000], rows[:1])
+        assert index._snapshot.segments[0].graph_entry == graph
+    with make(tmp_path / "y.nest", rows, profile="balanced") as index:
+        index.compact()
+        for start in range(0, 7 * 1100, 1100):
+            index.add(range(N + start, N + start + 1100), more[start : start + 1100])
+        assert (index.stats().segments, len(index.stats().graphs)) == (1, 1)
+        hits = index.search(more[:20], 1, explain=True)
+        assert hits.stages[0].graph is not None
+        np.testing.assert_array_equal(hits.ids[:, 0], N + np.arange(20))
+
+
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
 def test_a_filter_costs_no_recall(index, queries, truth, share):
     passing = np.arange(N) % round(1 / share) == 0
