@@ -115,7 +115,7 @@ def build_graph(
     """Build a graph over n rows, ``rows(start, stop)`` giving float32 (stop - start, dim).
 
     ``metric`` is cosine, ip or l2. Memory: an int8 copy of the rows, 4 bytes per neighbour and leaf
-    of a row (about 250 in all as it is by default), and ``options.held``. ``late`` rows join when
+    of a row (about 250 bytes in all by default), and ``options.held``. ``late`` rows join when
     the others are a graph. ``progress`` is told the step, and how many steps of all are done.
     Raises `InputError` for n or options out of range, or if all rows are late.
     """
