@@ -5,7 +5,6 @@ Packages are imported where an engine needs them, so that a process holds those 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +14,21 @@ import numpy as np
 
 K = 10
 BLOCK = 100_000
-SPEC = "nested(0.5) + int8"
-FIT_ROWS = 50_000  # nestbit's codec learns from these
+HALF_BIT = "nested(0.5) + int8"
+ONE_BIT = "nested(1) + int8"
+FLOAT16 = "nested(1) + float16"
+FIT_ROWS = 50_000  # nestbit's codec learns from these, drawn at random
 FAISS_POINTS = 64  # rows a list that faiss learns its lists from
 GRAPH = {"m": 16, "ef_construction": 200}
-PROBES = (8, 16, 32, 64, 128, 256, 512, 1024)
+PROBES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 
 NOTES = (
-    f"nestbit: {SPEC}, fitted on {FIT_ROWS:,} rows, files memory-mapped. faiss: random rotation, "
-    f"lists learned from {FAISS_POINTS} rows each, one file read into memory. LanceDB: num_bits=1. "
-    f"zvec: 7 bits (its default), graph with m={GRAPH['m']} and ef_construction="
-    f"{GRAPH['ef_construction']}; it has no search in batches, so they are loops. LanceDB and zvec "
-    "keep the float32 rows on disk and refine by them, nestbit and faiss keep and refine by 8 bits."
+    f"nestbit: fitted on {FIT_ROWS:,} rows, files memory-mapped; all rows are {HALF_BIT}. "
+    f"faiss: random rotation, lists learned from {FAISS_POINTS} rows each, one file read into "
+    f"memory. LanceDB: num_bits=1. zvec: 7 bits (its default), graph with m={GRAPH['m']} and "
+    f"ef_construction={GRAPH['ef_construction']}; it has no search in batches, so they are loops. "
+    "LanceDB and zvec keep the float32 rows on disk and refine by them, faiss keeps and refines by "
+    "8 bits, nestbit by what its spec ends in."
 )
 
 Setting = dict[str, Any]
@@ -75,28 +77,20 @@ def padded(found: list[np.ndarray]) -> np.ndarray:
     return ids
 
 
-def nestbit_build(partitioned: bool) -> Callable[[np.ndarray, Task], None]:
+def nestbit_build(spec: str, *, partitioned: bool = True) -> Callable[[np.ndarray, Task], None]:
     def build(rows: np.ndarray, task: Task) -> None:
         import nestbit as nb
 
-        codec = nb.fit(rows[:FIT_ROWS], SPEC)
-        options = (
-            {"partitions": task.partitions if partitioned else 0} if partitions_known() else {}
-        )
-        with nb.create(task.folder / "index.nest", codec) as index:
+        order = np.random.default_rng(0).permutation(len(rows))[:FIT_ROWS]
+        codec = nb.fit(rows[np.sort(order)], spec)
+        # Partitions are made once, of all rows.
+        with nb.create(task.folder / "index.nest", codec, partition_rows=None) as index:
             for start in range(0, len(rows), BLOCK):
                 block = rows[start : start + BLOCK]
                 index.add(range(start, start + len(block)), block)
-            index.compact(**options)
+            index.compact(partitions=task.partitions if partitioned else 0)
 
     return build
-
-
-def partitions_known() -> bool:
-    """Whether this version of nestbit partitions its indexes."""
-    import nestbit as nb
-
-    return "partitions" in inspect.signature(nb.Index.compact).parameters
 
 
 def nestbit_open(task: Task) -> Search:
@@ -106,9 +100,8 @@ def nestbit_open(task: Task) -> Search:
 
     def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
         options = dict(setting)
-        if "target_recall" not in setting or not partitions_known():
-            plan = {k: options.pop(k) for k in ("oversample", "target_recall") if k in options}
-            options["plan"] = nb.Plan.default(index.codec, **plan)
+        if oversample := options.pop("oversample", None):
+            options["plan"] = nb.Plan.default(index.codec, oversample=oversample)
         return index.search(queries, K, threads=task.threads, **options).ids
 
     return search
@@ -122,8 +115,8 @@ def nestbit_all(_: int) -> list[list[Setting]]:
     return [ladder("oversample", OVERSAMPLES), TARGETED]
 
 
-def nestbit_probed(partitions: int) -> list[list[Setting]]:
-    return [*wider("n_probe", "oversample", (10, 30, 100, 200))(partitions), TARGETED]
+def nestbit_probed(*oversamples: float) -> Callable[[int], list[list[Setting]]]:
+    return lambda partitions: [*wider("n_probe", "oversample", oversamples)(partitions), TARGETED]
 
 
 def faiss_build(rows: np.ndarray, task: Task) -> None:
@@ -270,14 +263,23 @@ def zvec_widths(_: int) -> list[list[Setting]]:
     ]
 
 
-PARTITIONED = (
-    [Engine("nestbit, partitions", "nestbit", nestbit_build(True), nestbit_open, nestbit_probed)]
-    if partitions_known()
-    else []
-)
 ENGINES = (
-    Engine("nestbit, all rows", "nestbit", nestbit_build(False), nestbit_open, nestbit_all),
-    *PARTITIONED,
+    Engine(
+        "nestbit, all rows", "nestbit", nestbit_build(HALF_BIT, partitioned=False),
+        nestbit_open, nestbit_all,
+    ),
+    Engine(
+        f"nestbit {HALF_BIT}", "nestbit", nestbit_build(HALF_BIT), nestbit_open,
+        nestbit_probed(10, 30, 100, 200),
+    ),
+    Engine(
+        f"nestbit {ONE_BIT}", "nestbit", nestbit_build(ONE_BIT), nestbit_open,
+        nestbit_probed(10, 20, 50),
+    ),
+    Engine(
+        f"nestbit {FLOAT16}", "nestbit", nestbit_build(FLOAT16), nestbit_open,
+        nestbit_probed(10, 20, 50),
+    ),
     Engine(
         "faiss IVF RaBitQfs + SQ8", "faiss-cpu", faiss_build, faiss_open,
         wider("nprobe", "k_factor", (3, 10, 30)),

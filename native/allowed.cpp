@@ -32,26 +32,28 @@ size_t Bitmap::count(Range rows) const {
 }
 
 VisitedRows::VisitedRows(size_t n, const Bitmap& mask,
-                         std::optional<std::span<const int64_t>> ranges) {
+                         std::optional<std::span<const int64_t>> ranges, bool apart)
+    : apart_(apart) {
     const int64_t all[] = {0, static_cast<int64_t>(n)};
     const std::span<const int64_t> ends = ranges ? *ranges : std::span<const int64_t>(all);
     for (size_t i = 0; i < ends.size(); i += 2) {
         const Range range{static_cast<size_t>(ends[i]), static_cast<size_t>(ends[i + 1])};
-        if (!mask) append(range, range.size());
+        if (!mask) append(range, range.size(), i / 2);
         for (size_t r = range.first; mask && r < range.last;) {
             const Range window{r, std::min(range.last, (r / kWindow + 1) * kWindow)};
-            append(window, mask.count(window));
+            append(window, mask.count(window), i / 2);
             r = window.last;
         }
     }
 }
 
-void VisitedRows::append(Range rows, size_t allowed) {
+void VisitedRows::append(Range rows, size_t allowed, size_t range) {
     if (allowed == 0) return;
-    if (!runs_.empty() && runs_.back().rows.last == rows.first) {
+    if (!runs_.empty() && runs_.back().rows.last == rows.first &&
+        (!apart_ || runs_.back().range == range)) {
         runs_.back().rows.last = rows.last;
     } else {
-        runs_.push_back({size_, rows});
+        runs_.push_back({size_, rows, range});
     }
     size_ += rows.size();
     allowed_ += allowed;

@@ -37,13 +37,16 @@ inline constexpr size_t kWindow = 1024;
 // position counts visited rows from 0; parts of equal length in positions are equal work.
 class VisitedRows {
 public:
-    // `ranges`: first and last of each, sorted and apart; nothing means all n rows.
-    VisitedRows(size_t n, const Bitmap& mask, std::optional<std::span<const int64_t>> ranges);
+    // `ranges`: first and last of each, sorted and apart; nothing means all n rows. Kept `apart`,
+    // neighbouring ranges are visited one by one.
+    VisitedRows(size_t n, const Bitmap& mask, std::optional<std::span<const int64_t>> ranges,
+                bool apart = false);
 
     size_t size() const { return size_; }
     size_t allowed() const { return allowed_; }
 
-    // Calls visit(Range of rows) for the rows at these positions until it returns false.
+    // Calls visit(rows, number of the range) for the rows at these positions until it returns
+    // false. The number is that of the first of ranges that are not kept apart.
     template <typename Visit>
     void for_each(Range positions, const Visit& visit) const {
         auto run = std::upper_bound(
@@ -53,7 +56,7 @@ public:
             const Run& here = *(run - 1);
             const size_t first = here.rows.first + (at - here.position);
             const size_t size = std::min(here.rows.last - first, positions.last - at);
-            if (!visit(Range{first, first + size})) return;
+            if (!visit(Range{first, first + size}, here.range)) return;
             at += size;
         }
     }
@@ -62,11 +65,13 @@ private:
     struct Run {
         size_t position;
         Range rows;
+        size_t range;
     };
-    void append(Range rows, size_t allowed);
+    void append(Range rows, size_t allowed, size_t range);
 
     std::vector<Run> runs_;
     size_t size_ = 0, allowed_ = 0;
+    bool apart_;
 };
 
 }  // namespace nestbit

@@ -40,6 +40,7 @@ using CandidateIds = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_co
 using Bytes = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Ints = nb::ndarray<nb::numpy, const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using FloatRows = nb::ndarray<nb::numpy, const float, nb::ndim<2>, nb::device::cpu>;
+using Visits = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using RowRanges = nb::ndarray<nb::numpy, const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ScoresOut = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
@@ -90,12 +91,19 @@ std::span<const int64_t> ends_of(const RowRanges& ranges, size_t n) {
 struct Allowed {
     const std::optional<Bytes>& mask;
     const std::optional<RowRanges>& ranges;
+    const std::optional<Visits>& visits;  // which queries see each range
 
     void put(nestbit::ScanRequest& request) const {
         const size_t n = request.rows.count;
         require(!mask || mask->shape(0) == (n + 7) / 8, "one bit of the mask per row");
         if (mask) request.mask = nestbit::Bitmap(mask->data());
         if (ranges) request.ranges = ends_of(*ranges, n);
+        if (!visits) return;
+        require(ranges.has_value() && visits->shape(0) == ranges->shape(0) &&
+                    visits->shape(1) == (request.queries.count + 7) / 8,
+                "visits need one row per range, with one bit per query");
+        request.visits = visits->data();
+        request.visit_bytes = visits->shape(1);
     }
 };
 
@@ -150,13 +158,13 @@ nestbit::RawQueries raw_queries(const nestbit::RowBlock& queries) {
 
 nb::tuple hamming_scan(const ByteRows& rows, const ByteRows& queries, size_t k, size_t threads,
                        const std::optional<Bytes>& mask, const std::optional<RowRanges>& ranges,
-                       const std::string& isa) {
+                       const std::optional<Visits>& visits, const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(queries, "queries must be contiguous along the last axis");
     require(asked.width == block.width, "rows and queries must have the same width");
     return run_scan<int32_t>(
         Op::hamming, block, raw_queries(asked), k,
-        {std::nullopt, std::nullopt, std::nullopt, std::nullopt}, {mask, ranges}, threads, isa,
+        {std::nullopt, std::nullopt, std::nullopt, std::nullopt}, {mask, ranges, visits}, threads, isa,
         std::numeric_limits<int32_t>::max(),
         [](float score) { return static_cast<int32_t>(-score); });
 }
@@ -164,26 +172,28 @@ nb::tuple hamming_scan(const ByteRows& rows, const ByteRows& queries, size_t k, 
 nb::tuple bits_scan(const ByteRows& rows, const Weights& weights, size_t k,
                   const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
                   size_t threads, const std::optional<Bytes>& mask,
-                  const std::optional<RowRanges>& ranges, const std::string& isa) {
+                  const std::optional<RowRanges>& ranges, const std::optional<Visits>& visits,
+                  const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(weights, "weights must be contiguous along the last axis");
     require((asked.width + 7) / 8 == block.width, "rows must hold one bit per weight");
     return run_scan<float>(Op::bits, block, raw_queries(asked), k,
-                           {scales, std::nullopt, std::nullopt, row_bias}, {mask, ranges}, threads, isa,
+                           {scales, std::nullopt, std::nullopt, row_bias}, {mask, ranges, visits}, threads, isa,
                            kNoScore, unchanged);
 }
 
 nb::tuple bytes_scan(const AnyRows& rows, const Weights& weights, size_t k,
                    const std::optional<Floats>& scales, const std::optional<Floats>& row_bias,
                    size_t threads, const std::optional<Bytes>& mask,
-                  const std::optional<RowRanges>& ranges, const std::string& isa) {
+                  const std::optional<RowRanges>& ranges, const std::optional<Visits>& visits,
+                  const std::string& isa) {
     const bool is_signed = rows.dtype() == nb::dtype<int8_t>();
     require(is_signed || rows.dtype() == nb::dtype<uint8_t>(), "rows must be int8 or uint8");
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const auto asked = row_block(weights, "weights must be contiguous along the last axis");
     require(asked.width == block.width, "rows and weights must have the same dimensions");
     return run_scan<float>(is_signed ? Op::bytes_i8 : Op::bytes_u8, block, raw_queries(asked), k,
-                           {scales, std::nullopt, std::nullopt, row_bias}, {mask, ranges}, threads, isa,
+                           {scales, std::nullopt, std::nullopt, row_bias}, {mask, ranges, visits}, threads, isa,
                            kNoScore, unchanged);
 }
 
@@ -200,14 +210,14 @@ nb::tuple cells_scan(const ByteRows& rows, const Tables& tables, size_t k,
                      const std::optional<AnyFactors>& row_scale,
                      const std::optional<Floats>& row_bias, size_t threads,
                      const std::optional<Bytes>& mask, const std::optional<RowRanges>& ranges,
-                     const std::string& isa) {
+                     const std::optional<Visits>& visits, const std::string& isa) {
     const auto block = row_block(rows, "rows must be contiguous along the last axis");
     const bool wide = are_wide(tables, block.width);
     const size_t length = tables.shape(1) * tables.shape(2);
     const nestbit::RawQueries queries{tables.data(), static_cast<ptrdiff_t>(length),
                                       tables.shape(0), length};
     return run_scan<float>(wide ? Op::wide : Op::cells, block, queries, k,
-                           {scales, bases, row_scale, row_bias}, {mask, ranges}, threads, isa,
+                           {scales, bases, row_scale, row_bias}, {mask, ranges, visits}, threads, isa,
                            kNoScore, unchanged);
 }
 
@@ -405,7 +415,9 @@ std::vector<std::string> available_isas() {
 
 }  // namespace
 
-#define ALLOWED ", mask: " ARRAY("uint8") " | None = None, ranges: " ARRAY("int64") " | None = None"
+#define ALLOWED                                                                        \
+    ", mask: " ARRAY("uint8") " | None = None, ranges: " ARRAY("int64")                  \
+    " | None = None, visits: " ARRAY("uint8") " | None = None"
 #define DOT_OPTIONS                                                                    \
     ", k: int, scales: " ARRAY("float32") " | None, row_bias: " ARRAY("float32")       \
     " | None, threads: int" ALLOWED ", isa: str = '') -> tuple[" ARRAY("int64") ", "    \
@@ -423,25 +435,28 @@ NB_MODULE(_native, m) {
           "Names of the instruction sets this machine can run, plainest first.");
     m.def("hamming_scan", &hamming_scan, "rows"_a.noconvert(), "queries"_a.noconvert(), "k"_a,
           "threads"_a, "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(),
-          "isa"_a = "",
+          "visits"_a.noconvert() = nb::none(), "isa"_a = "",
           nb::sig("def hamming_scan(rows: " ARRAY("uint8") ", queries: " ARRAY("uint8")
                   ", k: int, threads: int" ALLOWED ", isa: str = '') -> tuple[" ARRAY("int64") ", "
                   ARRAY("int32") "]"),
           "The k rows of least Hamming distance to each query.");
     m.def("bits_scan", &bits_scan, "rows"_a.noconvert(), "weights"_a.noconvert(), "k"_a,
           "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a,
-          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(), "isa"_a = "",
+          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(),
+          "visits"_a.noconvert() = nb::none(), "isa"_a = "",
           nb::sig("def bits_scan(rows: " ARRAY("uint8") ", weights: " ARRAY("int8") DOT_OPTIONS),
           "The k rows of largest scale * sum(weights of the row's ones) + bias.");
     m.def("bytes_scan", &bytes_scan, "rows"_a.noconvert(), "weights"_a.noconvert(), "k"_a,
           "scales"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a,
-          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(), "isa"_a = "",
+          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(),
+          "visits"_a.noconvert() = nb::none(), "isa"_a = "",
           nb::sig("def bytes_scan(rows: " ANY_ARRAY ", weights: " ARRAY("int8") DOT_OPTIONS),
           "The k rows of largest scale * dot(weights, row) + bias.");
     m.def("cells_scan", &cells_scan, "rows"_a.noconvert(), "tables"_a.noconvert(), "k"_a,
           "scales"_a.noconvert().none(), "bases"_a.noconvert().none(),
           "row_scale"_a.noconvert().none(), "row_bias"_a.noconvert().none(), "threads"_a,
-          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(), "isa"_a = "",
+          "mask"_a.noconvert() = nb::none(), "ranges"_a.noconvert() = nb::none(),
+          "visits"_a.noconvert() = nb::none(), "isa"_a = "",
           nb::sig("def cells_scan(rows: " ARRAY("uint8") ", tables: " ARRAY("uint8")
                   ", k: int, scales: " ARRAY("float32") " | None, bases: " ARRAY("float32")
                   " | None, row_scale: " ANY_ARRAY " | None, row_bias: " ARRAY("float32")

@@ -20,10 +20,10 @@ public:
     }
 
     bool empty() const { return count_ == 0; }
-    bool full() const { return count_ == capacity_; }
+    size_t size() const { return count_; }
     void clear() { count_ = 0; }
 
-    // Not when full. Rows come in ascending order; the fetch of one begins here.
+    // At most `capacity` rows. They come in ascending order; the fetch of one begins here.
     void add(size_t row) {
         const uint8_t* data = at(row);
         for (size_t b = 0; b < from_.rows.width; b += 64) __builtin_prefetch(data + b);

@@ -69,6 +69,36 @@ PreparedQueries::PreparedQueries(const KernelTable& table, Op op, size_t width,
     }
 }
 
+PreparedQueries PreparedQueries::room() const {
+    PreparedQueries made(table_, op_, width_);
+    const size_t count = sums_.size();
+    made.sums_.resize(count);
+    made.data_ = make_buffer<uint8_t>(count * tile_.stride);
+    if (planes_) made.planes_ = make_buffer<uint8_t>(count * 8 * plane_bytes(width_));
+    if (packed_) made.packed_ = make_buffer<uint8_t>(table_.packed_bytes(op_, width_, count));
+    made.tile_ = {made.data_.get(), tile_.stride, 0, made.sums_.data(), made.planes_.get(), nullptr};
+    return made;
+}
+
+void PreparedQueries::take(const PreparedQueries& from, size_t first,
+                           std::span<const uint32_t> chosen) {
+    const size_t stride = tile_.stride, planes = 8 * plane_bytes(width_);
+    for (size_t i = 0; i < chosen.size(); ++i) {
+        const size_t q = first + chosen[i];
+        std::memcpy(data_.get() + i * stride, from.data_.get() + q * stride, stride);
+        if (planes_) {
+            std::memcpy(planes_.get() + i * planes, from.planes_.get() + q * planes, planes);
+        }
+        sums_[i] = from.sums_[q];
+    }
+    tile_.count = chosen.size();
+    tile_.packed = nullptr;
+    if (packed_ && chosen.size() >= table_.pack_from) {
+        table_.pack(op_, width_, tile_, packed_.get());
+        tile_.packed = packed_.get();
+    }
+}
+
 QueryTile PreparedQueries::tile(size_t first, size_t count) const {
     QueryTile part = tile_;
     part.data += first * part.stride;

@@ -1,6 +1,7 @@
 // Queries in the layout the kernels read (see QueryTile).
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "buffer.h"
@@ -22,11 +23,19 @@ class PreparedQueries {
 public:
     PreparedQueries(const KernelTable& table, Op op, size_t width, const RawQueries& raw);
 
+    // No queries, with room for all of these.
+    PreparedQueries room() const;
+    // Holds those queries of `from`, of which this is the room, that `chosen` tells, counted from
+    // `first` on.
+    void take(const PreparedQueries& from, size_t first, std::span<const uint32_t> chosen);
+
     const QueryTile& all() const { return tile_; }
     // Queries first .. first + count - 1; `first` is a multiple of 16.
     QueryTile tile(size_t first, size_t count) const;
 
 private:
+    PreparedQueries(const KernelTable& table, Op op, size_t width) : table_(table), op_(op), width_(width) {}
+
     const KernelTable& table_;
     Op op_;
     size_t width_;

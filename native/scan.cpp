@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <numeric>
 #include <thread>
 
 #include "parallel.h"
@@ -87,7 +88,12 @@ private:
     // What the scan of one part owns.
     struct Part {
         Range queries;
-        size_t block;  // most rows of a batch
+        size_t most;   // rows of a batch, at
+        size_t block;  // present at most so many
+        // Those of the queries that see the present rows, counted from queries.first; where each
+        // range has queries of its own, these are copied to `own`.
+        std::vector<uint32_t> asked{};
+        std::optional<PreparedQueries> own{};
         std::vector<TopK> best{};
         Buffer<uint8_t> scratch{};
         Buffer<int32_t> dots{};
@@ -108,23 +114,50 @@ private:
         const Range rows = part_of(visited_.size(), row_parts_, row_part, kRowGroup);
         const Range queries = part_of(queries_.size(), query_parts_, query_part, kQueryUnit);
         if (rows.size() == 0 || queries.size() == 0) return;
-        const size_t block = std::min(rows_per_block(request_, queries.size()),
-                                      round_up(rows.size(), kRowGroup));
-        Part part{queries, block};
+        // Ranges may be seen by fewer queries than there are, and so be read in larger blocks.
+        const size_t fewest = request_.visits ? 1 : queries.size();
+        const size_t most = std::min(std::max(rows_per_block(request_, fewest),
+                                              rows_per_block(request_, queries.size())),
+                                     round_up(rows.size(), kRowGroup));
+        Part part{queries, most, most};
+        part.asked.resize(queries.size());
+        std::iota(part.asked.begin(), part.asked.end(), 0u);
+        if (request_.visits) part.own.emplace(prepared_.room());
         part.best.reserve(queries.size());
         for (size_t q = 0; q < queries.size(); ++q) {
-            part.best.emplace_back(std::min(request_.k, rows.size()), block);
+            part.best.emplace_back(std::min(request_.k, rows.size()), most);
         }
-        part.scratch = make_buffer<uint8_t>(scratch_bytes(request_.op, request_.rows.width, block));
-        part.dots = make_buffer<int32_t>(std::min(queries.size(), kQueryTile) * block);
-        if (request_.mask || request_.ranges) part.picked.emplace(request_, block);
+        part.scratch = make_buffer<uint8_t>(scratch_bytes(request_.op, request_.rows.width, most));
+        part.dots = make_buffer<int32_t>(std::min(queries.size(), kQueryTile) * most);
+        if (request_.mask || request_.ranges) part.picked.emplace(request_, most);
         const Session session(table_);
         bool going = true;
-        visited_.for_each(rows, [&](Range here) { return going = scan_run(here, part); });
+        visited_.for_each(rows, [&](Range here, size_t range) {
+            if (!request_.visits) return going = scan_run(here, part);
+            if (!ask(range, part)) return true;
+            // Picked rows are scored for the queries of their range.
+            return going = scan_run(here, part) && scan_picked(part);
+        });
         if (!going || (part.picked && !scan_picked(part))) return;
         for (size_t q = 0; q < queries.size(); ++q) {
             found_[(queries.first + q) * row_parts_ + row_part] = part.best[q].sorted();
         }
+    }
+
+    // Prepares the queries of the part that see a range; false where none does.
+    bool ask(size_t range, Part& part) const {
+        const uint8_t* seen = request_.visits + range * request_.visit_bytes;
+        const Range queries = part.queries;
+        std::vector<uint32_t>& asked = part.asked;
+        asked.clear();
+        for (size_t q = 0; q < queries.size(); ++q) {
+            const size_t of = queries_.first + queries.first + q;
+            if (seen[of / 8] >> of % 8 & 1) asked.push_back(static_cast<uint32_t>(q));
+        }
+        if (asked.empty()) return false;
+        part.block = std::min(rows_per_block(request_, asked.size()), part.most);
+        part.own->take(prepared_, queries.first, asked);
+        return true;
     }
 
     // This and the functions it calls return false when the scan was stopped.
@@ -139,7 +172,7 @@ private:
     }
 
     bool scan_window(Range rows, size_t allowed, Part& part) const {
-        if (part.picked && are_few(allowed, rows, part.queries.size())) return pick(rows, part);
+        if (part.picked && are_few(allowed, rows, part.asked.size())) return pick(rows, part);
         // Rows reach the top k in ascending order, so those picked before come first.
         if (part.picked && !scan_picked(part)) return false;
         for (size_t r = rows.first; r < rows.last; r += part.block) {
@@ -159,7 +192,7 @@ private:
             uint64_t bits = request_.mask.word(r, rows.last);
             for (; bits; bits &= bits - 1) {
                 part.picked->add(r + static_cast<size_t>(std::countr_zero(bits)));
-                if (part.picked->full() && !scan_picked(part)) return false;
+                if (part.picked->size() == part.block && !scan_picked(part)) return false;
             }
         }
         return true;
@@ -173,22 +206,24 @@ private:
     }
 
     bool scan_batch(const Batch& batch, Part& part) const {
-        const Range queries = part.queries;
-        for (size_t q = queries.first; q < queries.last; q += kQueryTile) {
-            const size_t last = std::min(q + kQueryTile, queries.last);
-            table_.score[static_cast<size_t>(request_.op)](batch.rows, prepared_.tile(q, last - q),
-                                                           part.scratch.get(), part.dots.get(),
-                                                           part.block);
+        const size_t count = part.asked.size();
+        for (size_t q = 0; q < count; q += kQueryTile) {
+            const size_t last = std::min(q + kQueryTile, count);
+            const QueryTile tile = part.own ? part.own->tile(q, last - q)
+                                            : prepared_.tile(part.queries.first + q, last - q);
+            table_.score[static_cast<size_t>(request_.op)](batch.rows, tile, part.scratch.get(),
+                                                           part.dots.get(), part.block);
             for (size_t i = q; i < last; ++i) {
-                select(batch, i, part.dots.get() + (i - q) * part.block, part);
+                select(batch, part.asked[i], part.dots.get() + (i - q) * part.block, part);
             }
         }
         return ++part.batches % 64 != 0 || !stopped(part.polled);
     }
 
+    // `query` counts from the part's first.
     void select(const Batch& batch, size_t query, const int32_t* dots, Part& part) const {
         // A distance is a score of scale -1: exact, as it is far below 2^24.
-        const size_t q = queries_.first + query;
+        const size_t q = queries_.first + part.queries.first + query;
         const float scale = request_.op == Op::hamming ? -1.0f
                             : request_.scales          ? request_.scales[q]
                                                        : 1.0f;
@@ -198,7 +233,7 @@ private:
                                     : Scoring{scale, base, request_.row_scale,
                                               request_.row_scale_half, request_.row_bias}
                                           .from(batch.first);
-        TopK& best = part.best[query - part.queries.first];
+        TopK& best = part.best[query];
         uint64_t* keys = best.end();
         size_t found = table_.select(dots, batch.rows.count, scoring, best.threshold(),
                                      static_cast<uint32_t>(batch.first), keys);
@@ -262,7 +297,8 @@ void scan(const KernelTable& table, const ScanRequest& request, const Emit& emit
     const size_t keys = 8 * request.threads * (2 * request.k + 2048);
     const size_t fits = std::min(kQueryBytes / stride, kKeyBytes / keys);
     const size_t per_pass = std::max(kQueryUnit, fits / kQueryUnit * kQueryUnit);
-    const VisitedRows visited(request.rows.count, request.mask, request.ranges);
+    const VisitedRows visited(request.rows.count, request.mask, request.ranges,
+                              request.visits != nullptr);
     for (size_t q = 0; q < request.queries.count; q += per_pass) {
         const Range queries{q, std::min(q + per_pass, request.queries.count)};
         Pass(table, request, visited, queries, poll).run(emit);

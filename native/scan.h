@@ -24,6 +24,9 @@ struct ScanRequest {
     size_t threads;
     Bitmap mask{nullptr};  // the rows that may be found, of all
     std::optional<std::span<const int64_t>> ranges = std::nullopt;  // or of these: see VisitedRows
+    // Which queries see a range, or null for all: bit q % 8 of byte q / 8 of its visit_bytes bytes.
+    const uint8_t* visits = nullptr;
+    size_t visit_bytes = 0;
 };
 
 // Called with the best k keys of each query, best first, from any thread, once per query; with

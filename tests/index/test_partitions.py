@@ -8,7 +8,7 @@ from index_cases import SPEC, metadata, recall
 
 import nestbit as nb
 from nestbit.errors import FileFormatError, InputError
-from nestbit.index.clustering import k_means, nearest
+from nestbit.index.clustering import Rounded, k_means, nearest
 from synthetic import text_like
 
 N = 2000
@@ -173,7 +173,7 @@ def test_rows_added_later_are_found_at_once_and_folded_in(index, queries, rows):
     assert (index.stats().segments, index.stats().partitions) == (1, 30)
     same(index.search(queries, k=10), exact)
     np.testing.assert_array_equal(
-        index.search(queries, k=1, n_probe=2).ids.ravel(), np.arange(5000, 5020)
+        index.search(queries, k=1, n_probe=4).ids.ravel(), np.arange(5000, 5020)
     )
     assert set(index.search(rows[78:79], k=2, n_probe=1).ids[0]) == {77, 78}
     index.check()
@@ -328,10 +328,13 @@ def touch_all(index, queries):
 
 def test_k_means_ends_at_means_of_the_rows_nearest_to_each():
     z = text_like(3000, 12)
-    centroids = k_means(z, 25, 60, np.random.default_rng(0))
-    labels = nearest(z, centroids)
+    rounded = Rounded.of(iter([z[:1700], z[1700:]]))
+    centroids = k_means(rounded, 25, 60, np.random.default_rng(0))
+    labels = nearest(rounded, centroids)
     distances = ((z[:, None] - centroids[None]) ** 2).sum(axis=2)
-    np.testing.assert_array_equal(labels, distances.argmin(axis=1))
+    # Only rounding to int8 may make a row join another centroid, and that is about as near.
+    assert (labels == distances.argmin(axis=1)).mean() > 0.97
+    assert distances[np.arange(3000), labels].sum() < 1.0005 * distances.min(axis=1).sum()
     means = np.stack([z[labels == c].mean(axis=0) for c in range(25)])
     np.testing.assert_allclose(centroids, means, atol=0.02)
     spread = ((z - centroids[labels]) ** 2).sum() / ((z - z.mean(axis=0)) ** 2).sum()

@@ -94,6 +94,7 @@ class CellScorer:
         *,
         mask: Mask | None = None,
         ranges: Ranges | None = None,
+        visits: Mask | None = None,
         threads: int | None = None,
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded tables."""
@@ -108,6 +109,7 @@ class CellScorer:
             row_bias=self.metric.row_bias(codes, ranges),
             mask=mask,
             ranges=ranges,
+            visits=visits,
             threads=threads,
         )
         return ids, scores + self.metric.query_bias(self.bias)[:, None]

@@ -31,9 +31,10 @@ class Scorer(Protocol):
         *,
         mask: Mask | None = None,
         ranges: Ranges | None = None,
+        visits: Mask | None = None,
         threads: int | None = None,
     ) -> tuple[Ids, Floats]:
-        """Best k of all rows, or of those in a mask and ranges of `nestbit.kernels`, as (m, k).
+        """Best k of all rows, or of a mask, ranges and visits of `nestbit.kernels`, as (m, k).
 
         Best first; id -1 and score -inf in the columns that are left where fewer rows may be found.
         """
@@ -113,9 +114,12 @@ class FloatScorer:
         *,
         mask: Mask | None = None,
         ranges: Ranges | None = None,
+        visits: Mask | None = None,
         threads: int | None = None,
     ) -> tuple[Ids, Floats]:
         """Best k rows by the rounded query (exactly scored for float codes)."""
+        if codes.layout == "floats" and visits is not None:
+            return self._scan_visits(codes, k, mask, ranges, visits, threads)
         rows = self._columns(codes)
         row_bias = self.metric.row_bias(codes, ranges)
         gain = np.float32(self.metric.gain)
@@ -140,9 +144,30 @@ class FloatScorer:
                 row_bias=row_bias,
                 mask=mask,
                 ranges=ranges,
+                visits=visits,
                 threads=threads,
             )
         return ids, scores + self.metric.query_bias(self.bias)[:, None]
+
+    def _scan_visits(
+        self,
+        codes: LevelCodes,
+        k: int,
+        mask: Mask | None,
+        ranges: Ranges | None,
+        visits: Mask,
+        threads: int | None,
+    ) -> tuple[Ids, Floats]:
+        """One query after the other, each over the ranges that it sees."""
+        found = []
+        for i, seen in enumerate(
+            np.unpackbits(visits, axis=1, bitorder="little").T[: len(self.bias)]
+        ):
+            some = None if ranges is None else ranges[seen.view(np.bool_)]
+            one = self.of(np.array([i]))
+            found.append(one.scan(codes, k, mask=mask, ranges=some, threads=threads))
+        ids, scores = zip(*found, strict=True)
+        return np.concatenate(ids), np.concatenate(scores)
 
     def rescore(self, codes: LevelCodes, ids: Ids, *, threads: int | None = None) -> Floats:
         """Scores of the float query against the decoded rows."""
@@ -186,11 +211,12 @@ class HammingScorer:
         *,
         mask: Mask | None = None,
         ranges: Ranges | None = None,
+        visits: Mask | None = None,
         threads: int | None = None,
     ) -> tuple[Ids, Floats]:
         """Best k rows by Hamming distance alone; for l2 the row lengths join after the scan."""
         ids, distances = kernels.hamming_scan(
-            codes.data, self.queries, k, mask=mask, ranges=ranges, threads=threads
+            codes.data, self.queries, k, mask=mask, ranges=ranges, visits=visits, threads=threads
         )
         scores = self._score(distances, codes, ids)
         scores[ids < 0] = -np.inf

@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestbit._arrays import Floats
+from nestbit.codecs.scorers import integer_weights
 from nestbit.errors import InputError
+from nestbit.index.clustering import Centroids, Rounded
+from nestbit.kernels.allowed import Mask
 from nestbit.search.plan import check_target
 
 PREFIX = "partition."
@@ -85,14 +88,36 @@ class Partitions:
     def __len__(self) -> int:
         return len(self.centroids)
 
-    def scores(self, queries: Floats, metric: str) -> Floats:
-        """How near (m, p) each partition is to prepared queries (m, dim): larger is nearer."""
+    def best(
+        self,
+        queries: Floats,
+        metric: str,
+        k: int,
+        *,
+        mask: Mask | None = None,
+        threads: int | None = None,
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Numbers and scores (m, k) of the partitions nearest to prepared queries (m, dim).
+
+        The nearest come first; those whose bit in ``mask`` is 0 are left out.
+        """
         if metric == "dot":
             lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
             unit = queries / np.where(lengths > 0, lengths, 1)[:, None]
-            products: Floats = np.matmul(unit @ self.basis, self.centroids.T, dtype=np.float32)
-            return products
-        return reduced(queries, self.mean, self.basis) @ self.centroids.T - self._half_lengths
+            z: Floats = np.matmul(unit, self.basis, dtype=np.float32)
+        else:
+            z = reduced(queries, self.mean, self.basis)
+        rounded = Rounded(*integer_weights(z))
+        near = metric != "dot"
+        return self._rounded.best(rounded, k, nearness=near, mask=mask, threads=threads)
+
+    def scores(self, queries: Floats, metric: str, *, threads: int | None = None) -> Floats:
+        """How near (m, p) each partition is to prepared queries (m, dim): larger is nearer."""
+        p = len(self)
+        numbers, best = self.best(queries, metric, p, threads=threads)
+        scores = np.empty((len(queries), p), np.float32)
+        np.put_along_axis(scores, numbers, best, axis=1)
+        return scores
 
     def margin(self, k: float, loss: float) -> float:
         """Open partitions that score so much below the best to miss ``loss`` of the best k rows.
@@ -106,9 +131,8 @@ class Partitions:
         return float(self.margins[i, j])
 
     @cached_property
-    def _half_lengths(self) -> Floats:
-        half: Floats = np.einsum("ij,ij->i", self.centroids, self.centroids) / np.float32(2)
-        return half
+    def _rounded(self) -> Centroids:
+        return Centroids.of(self.centroids)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays, as a segment stores them."""

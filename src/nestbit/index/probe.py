@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,11 @@ from nestbit.codecs.scorers import Scorer
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Partitions, Probing
 from nestbit.index.parts import Part
-from nestbit.kernels import thread_count
+from nestbit.kernels.allowed import bitmap
 
-# Scores of partitions are made for blocks of queries within this many values.
+# So many of the nearest partitions are ranked first where a margin tells how many to open.
+_FIRST_RANKED = 256
+# Ranked partitions of a block of queries stay within this many values.
 _BLOCK_VALUES = 1 << 22
 
 
@@ -35,31 +36,34 @@ class Prober:
         metric: str,
         k: int,
         probing: Probing,
+        threads: int | None,
     ) -> None:
-        self.part, self.partitions = part, partitions
+        self.part, self.partitions, self.threads = part, partitions, threads
         self._queries, self._metric = queries, metric
         self._sizes = part.partition_sizes
-        self._probes = min(len(partitions), probing.n_probe or len(partitions))
-        self._margin = np.inf
+        filled = np.flatnonzero(self._sizes)
+        self._filled = len(filled)
+        self._mask = None if len(filled) == len(partitions) else bitmap(self._sizes > 0)
+        probes = min(len(filled), probing.n_probe or len(filled))
+        margin = np.inf
         if probing.target_recall is not None:
             # Of the best k rows that pass a filter, the last is as far as k / share of all rows.
             among = k * len(part.segment) / part.live
-            self._margin = partitions.margin(among, allowed_loss(probing.target_recall))
-        filled = np.flatnonzero(self._sizes)
-        self.opened: list[NDArray[np.intp]] = [filled] * len(queries)
+            margin = partitions.margin(among, allowed_loss(probing.target_recall))
+        self.opened: list[NDArray[np.int64]] = [filled] * len(queries)
         self.rows: Rows = np.full(len(queries), part.live)
-        if self._margin == np.inf and self._probes >= len(filled):
+        if margin == np.inf and probes == len(filled):
             return
         step = max(1, _BLOCK_VALUES // len(partitions))
         for start in range(0, len(queries), step):
-            self._open(np.arange(start, min(start + step, len(queries))))
+            self._open(np.arange(start, min(start + step, len(queries))), probes, margin)
 
     def extend(self, queries: Rows, at_least: int) -> None:
         """Open more partitions, the nearest first, for queries whose own hold too few rows."""
         for query in queries[self.rows[queries] < min(at_least, self.part.live)]:
-            order = np.argsort(-self._scores(query[None])[0], kind="stable")
+            order = self._ranked(query[None], self._filled)[0][0]
             count = int(np.searchsorted(np.cumsum(self._sizes[order]), at_least)) + 1
-            self._set(query, np.sort(order[:count]))
+            self._set(query, order[:count])
 
     def scan(
         self, scorer: Scorer, codes: LevelCodes, queries: Rows, k: int, threads: int | None
@@ -67,49 +71,51 @@ class Prober:
         """Best k rows, places and scores (len(queries), k), of what each of the queries opens.
 
         ``scorer`` is that of these queries alone, and k at most the rows that `extend` was told.
+        A partition's codes are read once for all queries that open it.
         """
-        part, threads = self.part, thread_count(threads)
-        if (self.rows[queries] == part.live).all():
-            return scorer.scan(codes, k, mask=part.mask, threads=threads)
-        places = np.empty((len(queries), k), np.int64)
-        scores = np.empty((len(queries), k), np.float32)
-        each = max(1, threads // len(queries))
+        mask = self.part.mask
+        if (self.rows[queries] == self.part.live).all():
+            return scorer.scan(codes, k, mask=mask, threads=threads)
+        if len(queries) == 1:
+            ranges = self._ranges(self.opened[queries[0]])
+            return scorer.scan(codes, k, mask=mask, ranges=ranges, threads=threads)
+        sees = np.zeros((len(self.partitions), len(queries)), np.bool_)
+        for i, query in enumerate(queries):
+            sees[self.opened[query], i] = True
+        opened = np.flatnonzero(sees.any(axis=1))
+        ranges, visits = self._ranges(opened), np.packbits(sees[opened], 1, bitorder="little")
+        return scorer.scan(codes, k, mask=mask, ranges=ranges, visits=visits, threads=threads)
 
-        def run(i: int) -> None:
-            opened = self.opened[queries[i]]
-            offsets = self.partitions.offsets
-            ranges = np.stack([offsets[opened], offsets[opened + 1]], axis=1)
-            one = scorer if len(queries) == 1 else scorer.of(np.array([i]))
-            found = one.scan(codes, k, mask=part.mask, ranges=ranges, threads=each)
-            places[i], scores[i] = found[0][0], found[1][0]
+    def _ranges(self, opened: NDArray[np.int64]) -> NDArray[np.int64]:
+        offsets = self.partitions.offsets
+        return np.stack([offsets[opened], offsets[opened + 1]], axis=1)
 
-        workers = min(threads, len(queries))
-        if workers == 1:
-            for i in range(len(queries)):
-                run(i)
-        else:
-            with ThreadPoolExecutor(workers, thread_name_prefix="nestbit-probe") as pool:
-                list(pool.map(run, range(len(queries))))
-        return places, scores
+    def _open(self, queries: Rows, probes: int, margin: float) -> None:
+        """Open the nearest partitions for some queries: so many, or as far as the margin goes."""
+        if margin == np.inf:
+            for query, best in zip(queries, self._ranked(queries, probes)[0], strict=True):
+                self._set(query, best)
+            return
+        count = min(_FIRST_RANKED, self._filled)
+        while len(queries):
+            numbers, scores = self._ranked(queries, count)
+            within = scores >= scores[:, :1] - np.float32(margin)
+            known = ~within[:, -1] if count < self._filled else np.ones(len(queries), np.bool_)
+            for query, best, near in zip(
+                queries[known], numbers[known], within[known], strict=True
+            ):
+                self._set(query, best[near])
+            queries, count = queries[~known], min(8 * count, self._filled)
 
-    def _open(self, queries: Rows) -> None:
-        scores = self._scores(queries)
-        p = scores.shape[1]
-        worst = scores.max(axis=1) - np.float32(self._margin)
-        if self._probes < p:
-            worst = np.partition(scores, p - self._probes, axis=1)[:, p - self._probes]
-        chosen = (scores >= worst[:, None]) & (self._sizes > 0)
-        for query, some in zip(queries, chosen, strict=True):
-            self._set(query, np.flatnonzero(some))
+    def _ranked(self, queries: Rows, count: int) -> tuple[NDArray[np.int64], Floats]:
+        some = self._queries if len(queries) == len(self._queries) else self._queries[queries]
+        return self.partitions.best(
+            some, self._metric, count, mask=self._mask, threads=self.threads
+        )
 
-    def _set(self, query: np.int64, opened: NDArray[np.intp]) -> None:
-        self.opened[query] = opened
+    def _set(self, query: np.int64, opened: NDArray[np.int64]) -> None:
+        self.opened[query] = np.sort(opened)
         self.rows[query] = self._sizes[opened].sum()
-
-    def _scores(self, queries: Rows) -> Floats:
-        scores = self.partitions.scores(self._queries[queries], self._metric)
-        scores[:, self._sizes == 0] = -np.inf
-        return scores
 
 
 def allowed_loss(target_recall: float) -> float:

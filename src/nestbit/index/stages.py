@@ -63,7 +63,7 @@ class Group:
         """A search of ``queries`` (m, dim), with the partitions that each of them opens."""
         q = codec.prepare(queries)
         probers: list[Prober | None] = [
-            Prober(part, part.segment.partitions, q, codec.metric, k, probing)
+            Prober(part, part.segment.partitions, q, codec.metric, k, probing, threads)
             if part.segment.n_partitions and part.live and not probing.everything
             else None
             for part in parts

@@ -9,9 +9,10 @@ Results are best first; ties go to the smaller id. Every function releases the G
 
 A scan finds any of the n rows, or only some: those whose bit in ``mask`` is 1, uint8
 (ceil(n / 8),) as ``numpy.packbits(allowed, bitorder="little")`` makes it, and of these only the
-rows in one of ``ranges`` [start, stop), int64 (p, 2), sorted and apart. Where fewer than k rows
-may be found, the columns that are left have id -1 and score -inf (distance 2**31 - 1). The
-scores are those of a scan of all rows.
+rows in one of ``ranges`` [start, stop), int64 (p, 2), sorted and apart. With ``visits``, uint8
+(p, ceil(m / 8)), query q finds those of range i alone where bit q % 8 of visits[i, q // 8] is 1;
+a range is read once for all its queries. Where fewer than k rows may be found, the columns that are
+left have id -1 and score -inf (distance 2**31 - 1). The scores are those of a scan of all rows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from nestbit import _native
 from nestbit._arrays import check_k
 from nestbit.errors import InputError
-from nestbit.kernels.allowed import check_allowed
+from nestbit.kernels.allowed import check_allowed, check_visits
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -62,6 +63,7 @@ def hamming_scan(
     *,
     mask: Any = None,
     ranges: Any = None,
+    visits: Any = None,
     threads: int | None = None,
 ) -> tuple[Ids, NDArray[np.int32]]:
     """Return ids and Hamming distances, both (m, k), of the k nearest rows of each query.
@@ -74,7 +76,8 @@ def hamming_scan(
     _check_size(rows, 8 * rows.shape[1])
     k = check_k(k, len(rows))
     mask, ranges = check_allowed(mask, ranges, len(rows))
-    return _native.hamming_scan(rows, queries, k, _threads(threads), mask, ranges)
+    visits = check_visits(visits, ranges, len(queries))
+    return _native.hamming_scan(rows, queries, k, _threads(threads), mask, ranges, visits)
 
 
 def bits_scan(
@@ -86,6 +89,7 @@ def bits_scan(
     row_bias: Any = None,
     mask: Any = None,
     ranges: Any = None,
+    visits: Any = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return ids and scores, both (m, k), of the k rows whose ones weigh most.
@@ -102,9 +106,12 @@ def bits_scan(
     _check_size(rows, weights.shape[1])
     k = check_k(k, len(rows))
     mask, ranges = check_allowed(mask, ranges, len(rows))
+    visits = check_visits(visits, ranges, len(weights))
     scales = _factors(scales, "scales", len(weights))
     row_bias = _factors(row_bias, "row_bias", len(rows), ranges=ranges)
-    return _native.bits_scan(rows, weights, k, scales, row_bias, _threads(threads), mask, ranges)
+    return _native.bits_scan(
+        rows, weights, k, scales, row_bias, _threads(threads), mask, ranges, visits
+    )
 
 
 def bytes_scan(
@@ -116,6 +123,7 @@ def bytes_scan(
     row_bias: Any = None,
     mask: Any = None,
     ranges: Any = None,
+    visits: Any = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return ids and scores, both (m, k), of the k rows with the largest dot product.
@@ -131,9 +139,12 @@ def bytes_scan(
     _check_size(rows, rows.shape[1])
     k = check_k(k, len(rows))
     mask, ranges = check_allowed(mask, ranges, len(rows))
+    visits = check_visits(visits, ranges, len(weights))
     scales = _factors(scales, "scales", len(weights))
     row_bias = _factors(row_bias, "row_bias", len(rows), ranges=ranges)
-    return _native.bytes_scan(rows, weights, k, scales, row_bias, _threads(threads), mask, ranges)
+    return _native.bytes_scan(
+        rows, weights, k, scales, row_bias, _threads(threads), mask, ranges, visits
+    )
 
 
 def cells_scan(
@@ -147,6 +158,7 @@ def cells_scan(
     row_bias: Any = None,
     mask: Any = None,
     ranges: Any = None,
+    visits: Any = None,
     threads: int | None = None,
 ) -> tuple[Ids, Floats]:
     """Return ids and scores, both (m, k), of the k rows whose cells look up the largest sums.
@@ -163,12 +175,13 @@ def cells_scan(
     _check_size(rows, tables.shape[1])
     k = check_k(k, len(rows))
     mask, ranges = check_allowed(mask, ranges, len(rows))
+    visits = check_visits(visits, ranges, len(tables))
     scales = _factors(scales, "scales", len(tables))
     bases = _factors(bases, "bases", len(tables))
     row_scale = _factors(row_scale, "row_scale", len(rows), np.float16, np.float32, ranges=ranges)
     row_bias = _factors(row_bias, "row_bias", len(rows), ranges=ranges)
     return _native.cells_scan(
-        rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads), mask, ranges
+        rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads), mask, ranges, visits
     )
 
 

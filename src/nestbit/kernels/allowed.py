@@ -26,6 +26,22 @@ def check_allowed(mask: Any, ranges: Any, n: int) -> tuple[Mask | None, Ranges |
     )
 
 
+def check_visits(visits: Any, ranges: Ranges | None, m: int) -> Mask | None:
+    """Return which of m queries see each range as a contiguous array, or raise `InputError`."""
+    if visits is None:
+        return None
+    if ranges is None:
+        raise InputError("visits tell which queries see each of the ranges; give both")
+    checked = np.asarray(visits)
+    shape = len(ranges), (m + 7) // 8
+    if checked.dtype != np.uint8 or checked.shape != shape:
+        raise InputError(
+            f"visits must be a uint8 array of shape {shape}, one bit for each of {m} queries and "
+            f"a row for each range, got {checked.dtype} of shape {checked.shape}"
+        )
+    return np.ascontiguousarray(checked)
+
+
 def row_numbers(n: int, mask: Mask | None, ranges: Ranges | None) -> NDArray[np.int64]:
     """The allowed of n rows, ascending."""
     if ranges is None:
