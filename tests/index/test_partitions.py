@@ -302,7 +302,9 @@ def test_options_that_do_not_fit_are_refused(index, queries):
         index.compact(queries=queries[:, :50])
 
 
-ARRAYS = ["mean", "basis", "centroids", "offsets", "depths", "losses", "margins"]
+ARRAYS = [
+    *("mean", "basis", "centroids", "offsets", "depths", "losses", "margins", "counts", "reads")
+]
 
 
 @pytest.mark.parametrize("name", [*(f"partition.{name}" for name in ARRAYS), "order", "ranks"])

@@ -51,6 +51,22 @@ BAD = {
 }
 
 
+BAD_VISITS = {
+    "visits without ranges": ({"visits": np.ones((5, 1), np.uint8)}, "give both"),
+    "boolean visits": ({"ranges": RANGES, "visits": np.ones((5, 2), np.bool_)}, "uint8 array"),
+    "visits of a row too few": ({"ranges": RANGES, "visits": np.ones((4, 1), np.uint8)}, "4, 1"),
+    "visits of too many bits": ({"ranges": RANGES, "visits": np.ones((5, 2), np.uint8)}, "5, 2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_VISITS)
+@pytest.mark.parametrize("scan", [name for name in CALLS if name != "floats_scan"])
+def test_visits_that_do_not_fit_are_refused(scan, name):
+    options, found = BAD_VISITS[name]
+    with pytest.raises(InputError, match=found):
+        CALLS[scan](**options)
+
+
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("scan", CALLS)
 def test_bad_masks_and_ranges_are_refused_with_what_was_found(scan, name):

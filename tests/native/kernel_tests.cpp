@@ -139,13 +139,16 @@ const T* or_null(const std::vector<T>& values) {
 }
 
 // Which of n rows may be found: every row, or by `kind` those of a mask (1), of ranges (2), of
-// both (3). A bit of the mask is set with a chance of 2 to the power of -rarity.
+// both (3), and of ranges that not every query sees (4 more). A bit of the mask is set with a chance
+// of 2 to the power of -rarity.
 struct Filter {
     Block mask;
     std::vector<int64_t> ends;
-    size_t kind;
+    std::vector<uint8_t> visits;
+    size_t kind, visit_bytes;
 
-    Filter(size_t n, size_t kind, size_t rarity) : mask((n + 7) / 8), kind(kind) {
+    Filter(size_t n, size_t m, size_t kind, size_t rarity)
+        : mask((n + 7) / 8), kind(kind), visit_bytes((m + 7) / 8) {
         for (size_t b = 0; b < (n + 7) / 8; ++b) {
             uint64_t bits = rarity ? ~uint64_t{0} : 0xff;
             for (size_t i = 0; i < rarity; ++i) bits &= random_engine();
@@ -155,10 +158,14 @@ struct Filter {
             ends.push_back(static_cast<int64_t>(at));
         }
         if (ends.size() % 2) ends.pop_back();
+        const uint64_t rare = random_engine() % 2 ? ~uint64_t{0} : random_engine() & random_engine();
+        visits.resize(ends.size() / 2 * visit_bytes);
+        for (uint8_t& byte : visits) byte = static_cast<uint8_t>(random_engine() & rare);
     }
-    bool allows(size_t r) const {
+    bool allows(size_t r, size_t q) const {
         bool inside = kind < 2;
         for (size_t i = 0; i < ends.size(); i += 2) {
+            if (kind & 4 && !(visits[i / 2 * visit_bytes + q / 8] >> q % 8 & 1)) continue;
             inside |= ends[i] <= static_cast<int64_t>(r) && static_cast<int64_t>(r) < ends[i + 1];
         }
         return inside && (kind % 2 == 0 || mask.get()[r / 8] >> r % 8 & 1);
@@ -166,6 +173,10 @@ struct Filter {
     void put(ScanRequest& request) const {
         if (kind % 2) request.mask = Bitmap(mask.get());
         if (kind >= 2) request.ranges = ends;
+        if (kind & 4) {
+            request.visits = visits.data();
+            request.visit_bytes = visit_bytes;
+        }
     }
 };
 
@@ -179,7 +190,7 @@ std::vector<Hit> naive_best(Op op, const Matrix& rows, const Matrix& queries, si
                             size_t k, const Terms& terms, const Filter& filter) {
     std::vector<Hit> hits;
     for (size_t r = 0; r < rows.count; ++r) {
-        if (!filter.allows(r)) continue;
+        if (!filter.allows(r, q)) continue;
         const int32_t dot = naive_score(op, rows.row(r), queries.row(q), dim);
         hits.push_back({terms.score(dot, q, r), r});
     }
@@ -214,7 +225,7 @@ void test_scan(const KernelTable& table, Op op, size_t n, size_t m, size_t dim, 
                         k, or_null(terms.scales), or_null(terms.bases),
                         or_null(terms.row_scale), or_null(terms.row_scale_half),
                         or_null(terms.row_bias), threads};
-    const Filter filter(n, filtered, rarity);
+    const Filter filter(n, m, filtered, rarity);
     filter.put(request);
     scan(table, request,
          [&](size_t q, const uint64_t* keys, size_t count) {
@@ -614,6 +625,7 @@ void test_walk(const KernelTable& table, Op op, size_t n, size_t width) {
 }
 
 void test_table(const KernelTable& table) {
+    const size_t filters[] = {1, 2, 3, 6, 7};
     const size_t dims[] = {1, 2, 5, 7, 8, 13, 40, 63, 64, 65, 100, 127, 128, 384, 512, 1000, 1024, 1025};
     const size_t counts[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130};
     const size_t queries[] = {1, 2, 3, 4, 5, 6, 7, 15, 16, 17, 32, 33, 48, 64, 70};
@@ -625,7 +637,7 @@ void test_table(const KernelTable& table) {
             for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells,
                                 Op::wide}) {
                 test_scan(table, op, n, m, dim, k, 1 + i % 2, i % 4 * 3);
-                test_scan(table, op, n, m, dim, k, 1, i % 4 * 3, 1 + i % 3, i % 4);
+                test_scan(table, op, n, m, dim, k, 1, i % 4 * 3, filters[i % 5], i % 4);
             }
         }
         for (const Element e : {Element::bits, Element::i8, Element::u8, Element::f16,
@@ -651,11 +663,12 @@ void test_table(const KernelTable& table) {
         for (const size_t rarity : {0, 1, 2, 4, 8, 12}) {
             for (const Op op : {Op::hamming, Op::bits, Op::bytes_i8, Op::bytes_u8, Op::cells,
                                 Op::wide}) {
-                test_scan(table, op, 3500, m, 70, 1 + 30 * m, 1, 1, 1 + i % 3, rarity);
+                test_scan(table, op, 3500, m, 70, 1 + 30 * m, 1, 1, filters[i % 5], rarity);
                 ++i;
             }
         }
-        test_scan(table, Op::cells, 3500, m, 1024, 10, 3, 0, 1 + m % 3, 1);
+        test_scan(table, Op::cells, 3500, m, 1024, 10, 3, 0, filters[m % 5], 1);
+        test_scan(table, Op::cells, 3500, m, 1024, 10, 3, 0, 6, 1);
     }
     for (const size_t n : {1, 3, 16, 17, 63, 65, 150}) {
         for (const size_t r : {1, 5, 17, 50}) {

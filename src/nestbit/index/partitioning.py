@@ -28,7 +28,7 @@ from nestbit.index.partitions import DEPTHS, LOSSES, Partitions, Probing, reduce
 from nestbit.index.scan import search_segments
 from nestbit.index.segment import Segment
 from nestbit.index.snapshot import Snapshot
-from nestbit.search import Plan
+from nestbit.search import Plan, Stage
 
 # Fewer principal directions cost recall: on ten million rows of 384 dimensions, partitions made in
 # 96 of them had to be opened twice as often as those made in all.
@@ -100,8 +100,8 @@ def make_partitions(
     blocks = (reduced(x, mean, basis) for x in source.blocks(np.arange(n)))
     labels = np.concatenate([nearest(Rounded.of(iter([block])), centroids) for block in blocks])
     offsets = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=count))])
-    margins = np.full((len(DEPTHS), len(LOSSES)), np.inf, np.float32)
-    made = Partitions(mean, basis, centroids, offsets, np.array(DEPTHS), LOSSES, margins)
+    measures = np.full((3, len(DEPTHS), len(LOSSES)), np.inf, np.float32)
+    made = Partitions(mean, basis, centroids, offsets, np.array(DEPTHS), LOSSES, *measures)
     if queries is not None:
         _measure(source, made, labels, codec.prepare(queries), None, codec.metric)
     elif held:
@@ -118,39 +118,77 @@ def _measure(
     own: Rows | None,
     metric: str,
 ) -> None:
-    """Fill in the margins; ``own`` are the rows that the queries are, not to be counted."""
+    """Fill in what a search reads; ``own`` are the rows that the queries are, not to be counted."""
     depth = min(DEPTHS[-1], len(source) - 1)
     if not len(queries) or depth < 1:
         return
     by_number = np.argsort(source.numbers)
-    needed = []
+    p = len(made)
+    found: list[tuple[Floats, Rows, Rows]] = []
     for start in range(0, len(queries), _SEARCH_QUERIES):
         some = slice(start, start + _SEARCH_QUERIES)
-        rows = _best_rows(source, queries[some], depth, None if own is None else own[some])
+        rows, reads = _best_rows(source, queries[some], depth, None if own is None else own[some])
         positions = by_number[np.searchsorted(source.numbers, rows, sorter=by_number)]
-        scores = made.scores(queries[some], metric)
-        reached = np.take_along_axis(scores, labels[positions], axis=1)
-        needed.append(scores.max(axis=1)[:, None] - reached)
-    margins = np.concatenate(needed)
+        numbers, scores = made.best(queries[some], metric, p)
+        ranks = np.empty_like(numbers)
+        np.put_along_axis(ranks, numbers, np.arange(p)[None], axis=1)
+        ranks = np.take_along_axis(ranks, labels[positions].astype(np.int64), axis=1)
+        below = scores[:, :1] - np.take_along_axis(scores, ranks, axis=1)
+        found.append((below, ranks, reads))
+    margins, ranks, reads = (np.concatenate(each) for each in zip(*found, strict=True))
     for i, k in enumerate(DEPTHS):
         if k <= depth:
-            pairs = margins[:, :k].ravel()
-            known = LOSSES * len(pairs) >= _FEWEST_MISSED
-            made.margins[i, known] = np.quantile(pairs, 1 - LOSSES[known], method="higher")
+            known = np.flatnonzero(LOSSES * margins[:, :k].size >= _FEWEST_MISSED)
+            missed = (LOSSES[known] * margins[:, :k].size).astype(np.int64)
+            bounds = _bounds(margins[:, :k].ravel(), ranks[:, :k].ravel(), missed)
+            made.margins[i, known], made.counts[i, known] = bounds
+            most = 1 + np.sort(reads[:, :k], axis=None)[::-1][missed]
+            made.reads[i, known] = np.where(most <= len(source), most, np.inf)
 
 
-def _best_rows(source: Source, queries: Floats, depth: int, own: Rows | None) -> Rows:
-    """Numbers (m, depth) of the best rows by their finest level."""
+def _bounds(margins: Floats, ranks: Rows, missed: Rows) -> tuple[Floats, Rows]:
+    """Margins and numbers of partitions that together leave out ``missed`` of the pairs.
+
+    The numbers alone leave out half as many. Few queries need far more partitions than others; what
+    they miss is mostly the same by both bounds, so the numbers cost the others hardly anything.
+    """
+    counts = 1 + np.sort(ranks)[::-1][missed // 2]
+    order = np.argsort(-margins, kind="stable")
+    falling, of = margins[order], ranks[order]
+    found = []
+    for count, most in zip(counts, missed, strict=True):
+        # The largest margins left out are those of rows in the partitions that are opened.
+        within = np.flatnonzero(of[: most + 1] < count)
+        left = most - int(np.count_nonzero(ranks >= count))
+        found.append(falling[within[left]])
+    return np.array(found, np.float32), counts
+
+
+def _best_rows(source: Source, queries: Floats, depth: int, own: Rows | None) -> tuple[Rows, Rows]:
+    """Numbers (m, depth) of the best rows by their finest level, and their ranks by the coarsest.
+
+    A row that is not among the candidates has the rank n.
+    """
     snapshot = source.snapshot
     parts = [part for part in snapshot.parts if part.segment in source.segments]
-    codec = snapshot.codec
+    codec, m = snapshot.codec, len(queries)
     plan = None if codec is None else Plan.default(codec, oversample=_OVERSAMPLE)
-    extra = 0 if own is None else 1
-    places, _ = search_segments(snapshot, queries, depth + extra, parts, plan, None, Probing())
-    rows = snapshot.row_numbers(places)
-    if own is None:
-        return rows
-    others = rows != own[:, None]
-    others[others.all(axis=1), -1] = False  # a query that does not find itself loses its last row
-    best: Rows = rows[others].reshape(len(queries), depth)
-    return best
+
+    def found(plan: Plan | None, k: int) -> Rows:
+        places, _ = search_segments(snapshot, queries, k, parts, plan, None, Probing())
+        return snapshot.row_numbers(places)
+
+    n, keep = len(source), depth if own is None else depth + 1
+    rows = found(plan, keep)
+    if own is not None:
+        others = rows != own[:, None]
+        others[others.all(axis=1), -1] = False  # one that does not find itself loses its last row
+        rows = rows[others].reshape(m, depth)
+    candidates = found(Plan((Stage(0),)), min(n, math.ceil(_OVERSAMPLE * keep)))
+    ranks = np.full(rows.shape, n)
+    for rank, row, candidate in zip(ranks, rows, candidates, strict=True):
+        order = np.argsort(candidate)
+        at = order[np.minimum(np.searchsorted(candidate, row, sorter=order), len(order) - 1)]
+        known = candidate[at] == row
+        rank[known] = at[known]
+    return rows, ranks

@@ -27,6 +27,8 @@ PREFIX = "partition."
 # Shares of the best rows that may be missed, and numbers of best rows, that margins are kept for.
 LOSSES = np.geomspace(0.5, 0.0005, 61)
 DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+# Arrays that segments written by earlier versions lack.
+_LATER = ("counts", "reads")
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,10 @@ def reduced(rows: Floats, mean: Floats, basis: Floats) -> Floats:
 class Partitions:
     """Centroids (p, r), ``offsets`` (p + 1,) of the partitions' rows, and what was measured.
 
-    Rows are seen through ``mean`` (dim,) and ``basis`` (dim, r). ``margins`` (depths, losses): of
-    the best ``depths[i]`` rows, all but the share ``losses[j]`` lie in partitions that score at
-    most ``margins[i, j]`` below the best one; infinite where too few queries were measured.
+    Rows are seen through ``mean`` (dim,) and ``basis`` (dim, r). Of the best ``depths[i]`` rows,
+    all but the share ``losses[j]`` lie in partitions that score at most ``margins[i, j]`` below the
+    best one and are among the ``counts[i, j]`` best; and as many are among the ``reads[i, j]`` best
+    by their coarse scores. Each (depths, losses), infinite where too few queries were measured.
     """
 
     mean: Floats
@@ -84,6 +87,8 @@ class Partitions:
     depths: NDArray[np.int64]
     losses: NDArray[np.float64]
     margins: Floats
+    counts: Floats
+    reads: Floats
 
     def __len__(self) -> int:
         return len(self.centroids)
@@ -111,24 +116,26 @@ class Partitions:
         near = metric != "dot"
         return self._rounded.best(rounded, k, nearness=near, mask=mask, threads=threads)
 
-    def scores(self, queries: Floats, metric: str, *, threads: int | None = None) -> Floats:
-        """How near (m, p) each partition is to prepared queries (m, dim): larger is nearer."""
-        p = len(self)
-        numbers, best = self.best(queries, metric, p, threads=threads)
-        scores = np.empty((len(queries), p), np.float32)
-        np.put_along_axis(scores, numbers, best, axis=1)
-        return scores
+    def bounds(self, k: float, loss: float) -> tuple[float, float]:
+        """Open partitions that score so much below the best one, and at most so many of them.
 
-    def margin(self, k: float, loss: float) -> float:
-        """Open partitions that score so much below the best to miss ``loss`` of the best k rows.
+        So ``loss`` of the best k rows is missed. Infinite beyond what was measured.
+        """
+        return self._measured(self.margins, k, loss), self._measured(self.counts, k, loss)
+
+    def most_reads(self, k: float, loss: float) -> float:
+        """Candidates by coarse score among which all but ``loss`` of the best k rows are.
 
         Infinite beyond what was measured.
         """
+        return self._measured(self.reads, k, loss)
+
+    def _measured(self, table: Floats, k: float, loss: float) -> float:
         i = int(np.searchsorted(self.depths, k))
         j = int(np.count_nonzero(self.losses > loss))
         if i == len(self.depths) or j == len(self.losses):
             return np.inf
-        return float(self.margins[i, j])
+        return float(table[i, j])
 
     @cached_property
     def _rounded(self) -> Centroids:
@@ -144,9 +151,17 @@ class Partitions:
         return [PREFIX + field.name for field in fields(cls)]
 
     @classmethod
+    def needed(cls) -> list[str]:
+        """Names of the arrays that a segment of any version has."""
+        return [PREFIX + field.name for field in fields(cls) if field.name not in _LATER]
+
+    @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], n: int, dim: int) -> Partitions:
         """What `arrays` gave, of a segment of n rows; raises `ValueError` if it does not fit."""
-        made = cls(**{name.removeprefix(PREFIX): array for name, array in arrays.items()})
+        given = {name.removeprefix(PREFIX): array for name, array in arrays.items()}
+        for name in _LATER:
+            given.setdefault(name, np.full_like(given["margins"], np.inf))
+        made = cls(**given)
         p, r = made.centroids.shape
         shapes = {
             "mean": (dim,),
@@ -155,6 +170,8 @@ class Partitions:
             "depths": (len(made.depths),),
             "losses": (len(made.losses),),
             "margins": (len(made.depths), len(made.losses)),
+            "counts": (len(made.depths), len(made.losses)),
+            "reads": (len(made.depths), len(made.losses)),
         }
         found = {name: getattr(made, name).shape for name in shapes}
         if found != shapes:

@@ -17,6 +17,9 @@ from nestbit.kernels.allowed import bitmap
 
 # So many of the nearest partitions are ranked first where a margin tells how many to open.
 _FIRST_RANKED = 256
+# Of what rescoring may miss, the share that may lie beyond the most candidates a query reads: few
+# queries seem to need very many, of which hardly any turn out to be hits.
+_CAPPED = 0.2
 # Ranked partitions of a block of queries stay within this many values.
 _BLOCK_VALUES = 1 << 22
 
@@ -45,11 +48,13 @@ class Prober:
         self._filled = len(filled)
         self._mask = None if len(filled) == len(partitions) else bitmap(self._sizes > 0)
         probes = min(len(filled), probing.n_probe or len(filled))
-        margin = np.inf
+        margin = self.most_reads = np.inf
         if probing.target_recall is not None:
             # Of the best k rows that pass a filter, the last is as far as k / share of all rows.
-            among = k * len(part.segment) / part.live
-            margin = partitions.margin(among, allowed_loss(probing.target_recall))
+            among, loss = k * len(part.segment) / part.live, allowed_loss(probing.target_recall)
+            margin, most = partitions.bounds(among, loss)
+            probes = int(min(probes, most))
+            self.most_reads = partitions.most_reads(among, _CAPPED * loss)
         self.opened: list[NDArray[np.int64]] = [filled] * len(queries)
         self.rows: Rows = np.full(len(queries), part.live)
         if margin == np.inf and probes == len(filled):
@@ -91,12 +96,12 @@ class Prober:
         return np.stack([offsets[opened], offsets[opened + 1]], axis=1)
 
     def _open(self, queries: Rows, probes: int, margin: float) -> None:
-        """Open the nearest partitions for some queries: so many, or as far as the margin goes."""
+        """Open the nearest partitions for some queries: within the margin, at most so many."""
         if margin == np.inf:
             for query, best in zip(queries, self._ranked(queries, probes)[0], strict=True):
                 self._set(query, best)
             return
-        count = min(_FIRST_RANKED, self._filled)
+        count = min(_FIRST_RANKED, probes)
         while len(queries):
             numbers, scores = self._ranked(queries, count)
             within = scores >= scores[:, :1] - np.float32(margin)
@@ -105,7 +110,7 @@ class Prober:
                 queries[known], numbers[known], within[known], strict=True
             ):
                 self._set(query, best[near])
-            queries, count = queries[~known], min(8 * count, self._filled)
+            queries, count = queries[~known], min(8 * count, probes)
 
     def _ranked(self, queries: Rows, count: int) -> tuple[NDArray[np.int64], Floats]:
         some = self._queries if len(queries) == len(self._queries) else self._queries[queries]
@@ -118,9 +123,25 @@ class Prober:
         self.rows[query] = self._sizes[opened].sum()
 
 
+def most_reads(probers: Sequence[Prober | None], n: int) -> int:
+    """The most candidates that a query may read of n rows in several segments."""
+    known = [prober for prober in probers if prober is not None and prober.most_reads < np.inf]
+    if not known or len(known) < sum(prober is not None for prober in probers):
+        return n
+    # Rows of other segments stand among the candidates too.
+    shares = [prober.most_reads * n / prober.part.live for prober in known]
+    return int(min(n, max(shares)))
+
+
 def allowed_loss(target_recall: float) -> float:
     """Share of the best rows that probing may miss: half of the whole, rescoring has the other."""
     return (1 - target_recall) / 2
+
+
+def rescoring_target(target_recall: float, capped: bool) -> float:
+    """The target of rescoring, less what lies beyond the most candidates that it may read."""
+    loss = allowed_loss(target_recall)
+    return 1 - ((1 - _CAPPED) * loss if capped else loss)
 
 
 def counted(probers: Sequence[Prober | None], m: int) -> Rows:

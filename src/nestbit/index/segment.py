@@ -196,7 +196,7 @@ class Segment:
             arrays += [f"level{i}.data" for i in range(len(self._factors))]
             if metadata["format_version"] != str(FLAT_VERSION):
                 arrays += ["order", "ranks"]
-                _ = [self._header.tensors[name] for name in Partitions.names()]
+                _ = [self._header.tensors[name] for name in Partitions.needed()]
             self.ids = IdColumn.read(self._file)
             if self.ids is not None and len(self.ids) != entry.n:
                 raise ValueError(f"{len(self.ids)} ids for {entry.n} rows")
@@ -212,7 +212,8 @@ class Segment:
         return LevelCodes(layout, self._file.mapped(f"level{i}.data")[:rows], factors)
 
     def _read_partitions(self) -> Partitions:
-        arrays = {name: self._file.read(name, check=True) for name in Partitions.names()}
+        names = [name for name in Partitions.names() if name in self._header.tensors]
+        arrays = {name: self._file.read(name, check=True) for name in names}
         try:
             return Partitions.of(arrays, len(self), self.codec.dim)
         except (TypeError, ValueError) as error:

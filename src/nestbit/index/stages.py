@@ -21,7 +21,7 @@ from nestbit.index.found import best_of_all, report_of, with_zero_rows
 from nestbit.index.numbering import Rows
 from nestbit.index.partitions import Probing
 from nestbit.index.parts import Part
-from nestbit.index.probe import Prober, allowed_loss, counted
+from nestbit.index.probe import Prober, counted, most_reads, rescoring_target
 from nestbit.kernels.floats import top_k
 from nestbit.search import Plan, Reads, Stage, StageReport
 from nestbit.search.adaptive import rescore_to_target
@@ -46,6 +46,7 @@ class Group:
     k: int
     threads: int | None
     target_recall: float | None
+    most_reads: int
     probers: Sequence[Prober | None]
     reports: list[StageReport] | None
 
@@ -68,10 +69,11 @@ class Group:
             else None
             for part in parts
         ]
-        target = probing.target_recall
+        target, live = probing.target_recall, sum(part.live for part in parts)
+        most = most_reads(probers, live)
         if target is not None and any(probers):
-            target = 1 - allowed_loss(target)
-        return cls(codec, parts, q, k, threads, target, probers, reports)
+            target = rescoring_target(target, most < live)
+        return cls(codec, parts, q, k, threads, target, most, probers, reports)
 
     @property
     def live(self) -> int:
@@ -136,7 +138,8 @@ class Group:
 
         prior = error_prior(self.codec, self.q, coarse, fine)
         n = self.most_opened(keep)
-        found = rescore_to_target(scan, rescore, m, n, keep, coarse.target_recall, prior)
+        most = max(keep, self.most_reads)
+        found = rescore_to_target(scan, rescore, m, n, keep, coarse.target_recall, prior, most=most)
         total = int(found.read.sum())
         self.report(coarse, scanned, total, scanning, None, scan=True)
         seconds = time.perf_counter() - began - scanning

@@ -49,17 +49,27 @@ class Found:
 
 
 def rescore_to_target(
-    scan: Scan, rescore: Rescore, m: int, n: int, k: int, target: float, prior: Prior | None
+    scan: Scan,
+    rescore: Rescore,
+    m: int,
+    n: int,
+    k: int,
+    target: float,
+    prior: Prior | None,
+    *,
+    most: int | None = None,
 ) -> Found:
     """The best ``k`` of ``n`` rows for each of ``m`` queries by their fine scores.
 
     ``target`` is the expected share of the fine level's own top k that is found. A query that
-    needs more candidates than a scan gave is scanned again for eight times as many.
+    needs more candidates than a scan gave is scanned again for eight times as many. None reads
+    more than ``most``, at least k, whatever it misses by that.
     """
     ids, scores = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
     read = np.zeros(m, np.int64)
     scanned = 0
-    waiting, width = np.arange(m), min(n, max(_FIRST_SCAN, 8 * k))
+    limit = n if most is None else min(n, most)
+    waiting, width = np.arange(m), min(limit, max(_FIRST_SCAN, 8 * k))
     done: dict[int, Floats] = {}
     while len(waiting):
         step = max(1, _BLOCK_VALUES // width)
@@ -67,7 +77,7 @@ def rescore_to_target(
         for start in range(0, len(waiting), step):
             block = waiting[start : start + step]
             scanned += n * len(block)
-            reader = _Reader(*scan(block, width), n, k, target)
+            reader = _Reader(*scan(block, width), n, k, target, limit)
             part = None if prior is None else prior.of(block)
             reader.resume([done.pop(query, None) for query in block.tolist()])
             reader.read(partial(_rescore_block, rescore, block), part)
@@ -78,7 +88,7 @@ def rescore_to_target(
                 done[int(block[row])] = reader.fine[row, : reader.count[row]]
             left.append(block[~full])
         waiting = np.concatenate(left)
-        width = min(n, _RESCAN_GROWTH * width)
+        width = min(limit, _RESCAN_GROWTH * width)
     return Found(ids, scores, read, scanned)
 
 
@@ -89,8 +99,8 @@ def _rescore_block(rescore: Rescore, block: Ids, rows: Ids, ids: Ids) -> Floats:
 class _Reader:
     """The candidates of a block of queries, and how far each has been read."""
 
-    def __init__(self, ids: Ids, coarse: Floats, n: int, k: int, target: float) -> None:
-        self.ids, self.coarse, self.n, self.k = ids, coarse, n, k
+    def __init__(self, ids: Ids, coarse: Floats, n: int, k: int, target: float, limit: int) -> None:
+        self.ids, self.coarse, self.n, self.k, self.limit = ids, coarse, n, k, limit
         self.allowed = (1 - target) * k
         self.fine = np.full(coarse.shape, -np.inf, np.float32)
         self.count = np.zeros(len(ids), np.int64)
@@ -127,10 +137,12 @@ class _Reader:
     def _missed(self, active: Ids, count: int, prior: Prior | None) -> NDArray[np.float64]:
         """Expected number (len(active),) of rows beyond ``count`` that belong among the best.
 
+        None is counted once no more may be read.
+
         A missed row pushes out the lowest of the rows found, so with a misses allowed the
         threshold is the (k - a)-th best score.
         """
-        if count == self.n:
+        if count == self.limit:
             return np.zeros(len(active))
         rank = max(1.0, self.k - self.allowed) - 1
         return expected_misses(
