@@ -45,6 +45,7 @@ def tables(engines: list[dict], n: int) -> tuple[list[list[str]], list[list[str]
             "bytes a row",
             "resident MB",
             "mapped of it",
+            "measured",
         ]
     ]
     for engine in engines:
@@ -59,7 +60,7 @@ def tables(engines: list[dict], n: int) -> tuple[list[list[str]], list[list[str]
             line += [f"{engine[name] / 1024:.0f}" for name in ("resident_kb", "mapped_kb")]
         else:
             line += ["", ""]
-        sizes.append(line)
+        sizes.append([*line, engine.get("measured", "")])
     return sizes, speeds(engines)
 
 

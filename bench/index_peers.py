@@ -203,6 +203,7 @@ def measured(number: int, task: Task, options: argparse.Namespace) -> dict:
         return found
     if "settings" not in found:
         found |= in_child("search", number, task, options.limit)
+        found["measured"] = time.strftime("%Y-%m-%d %H:%M")
         write(kept, json.dumps(found))
     name = f"within_{options.memory_mb}_mb"
     if options.memory_mb and "error" not in found and name not in found:
