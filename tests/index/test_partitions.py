@@ -9,6 +9,7 @@ from index_cases import SPEC, metadata, recall
 import nestbit as nb
 from nestbit.errors import FileFormatError, InputError
 from nestbit.index.clustering import Rounded, k_means, nearest
+from nestbit.index.partitions import Partitions
 from synthetic import text_like
 
 N = 2000
@@ -261,6 +262,26 @@ def test_a_target_recall_decides_on_partitions_and_candidates(measured, target, 
     assert rescore.reads.mean < 12_000
     more = measured.search(q, k=k, target_recall=target + 0.02, explain=True)
     assert more.stages[0].rows_read > scan.rows_read
+
+
+def test_no_query_reads_much_more_than_others_for_a_target_recall(measured):
+    q = text_like(300, 48, seed=1)
+    (segment,) = measured._snapshot.segments
+    _, opened = segment.partitions.bounds(10, 0.05)
+    most = segment.partitions.most_reads(10, 0.2 * 0.05)
+    scan, rescore = measured.search(q, k=10, target_recall=0.9, explain=True).stages
+    # One more where so many hold fewer than the thousand rows that a first scan keeps.
+    assert opened <= scan.partitions.most <= opened + 1 < 60
+    assert rescore.reads.most <= most < 6000
+
+
+def test_segments_of_earlier_versions_have_margins_alone(measured):
+    (segment,) = measured._snapshot.segments
+    arrays = {name: array for name, array in segment.partitions.arrays().items()
+              if name in Partitions.needed()}  # fmt: skip
+    early = Partitions.of(arrays, len(segment), 48)
+    assert early.bounds(10, 0.05) == (segment.partitions.bounds(10, 0.05)[0], np.inf)
+    assert early.most_reads(10, 0.05) == np.inf
 
 
 def test_beyond_what_was_measured_all_partitions_are_read(measured):

@@ -105,11 +105,9 @@ class Prober:
         while len(queries):
             numbers, scores = self._ranked(queries, count)
             within = scores >= scores[:, :1] - np.float32(margin)
-            known = ~within[:, -1] if count < self._filled else np.ones(len(queries), np.bool_)
-            for query, best, near in zip(
-                queries[known], numbers[known], within[known], strict=True
-            ):
-                self._set(query, best[near])
+            known = ~within[:, -1] | (count == probes)
+            for i in np.flatnonzero(known):
+                self._set(queries[i], numbers[i, within[i]])
             queries, count = queries[~known], min(8 * count, probes)
 
     def _ranked(self, queries: Rows, count: int) -> tuple[NDArray[np.int64], Floats]:
