@@ -272,7 +272,7 @@ def test_no_query_reads_much_more_than_others_for_a_target_recall(measured):
     scan, rescore = measured.search(q, k=10, target_recall=0.9, explain=True).stages
     # One more where so many hold fewer than the thousand rows that a first scan keeps.
     assert opened <= scan.partitions.most <= opened + 1 < 60
-    assert rescore.reads.most <= most < 6000
+    assert rescore.reads.most <= max(1000, 4 * most) < 6000
 
 
 def test_segments_of_earlier_versions_have_margins_alone(measured):

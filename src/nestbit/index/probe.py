@@ -20,6 +20,8 @@ _FIRST_RANKED = 256
 # Of what rescoring may miss, the share that may lie beyond the most candidates a query reads: few
 # queries seem to need very many, of which hardly any turn out to be hits.
 _CAPPED = 0.2
+# As queries may be unlike the rows that measured it, they may read as many times the number.
+_SPARE = 4
 # Ranked partitions of a block of queries stay within this many values.
 _BLOCK_VALUES = 1 << 22
 
@@ -54,7 +56,7 @@ class Prober:
             among, loss = k * len(part.segment) / part.live, allowed_loss(probing.target_recall)
             margin, most = partitions.bounds(among, loss)
             probes = int(min(probes, most))
-            self.most_reads = partitions.most_reads(among, _CAPPED * loss)
+            self.most_reads = _SPARE * partitions.most_reads(among, _CAPPED * loss)
         self.opened: list[NDArray[np.int64]] = [filled] * len(queries)
         self.rows: Rows = np.full(len(queries), part.live)
         if margin == np.inf and probes == len(filled):

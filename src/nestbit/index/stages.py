@@ -138,8 +138,9 @@ class Group:
 
         prior = error_prior(self.codec, self.q, coarse, fine)
         n = self.most_opened(keep)
-        most = max(keep, self.most_reads)
-        found = rescore_to_target(scan, rescore, m, n, keep, coarse.target_recall, prior, most=most)
+        found = rescore_to_target(
+            scan, rescore, m, n, keep, coarse.target_recall, prior, most=self.most_reads
+        )
         total = int(found.read.sum())
         self.report(coarse, scanned, total, scanning, None, scan=True)
         seconds = time.perf_counter() - began - scanning

@@ -63,13 +63,13 @@ def rescore_to_target(
 
     ``target`` is the expected share of the fine level's own top k that is found. A query that
     needs more candidates than a scan gave is scanned again for eight times as many. None reads
-    more than ``most``, at least k, whatever it misses by that.
+    more than ``most``, or than a first scan gives where that is more, whatever it misses by that.
     """
     ids, scores = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
     read = np.zeros(m, np.int64)
     scanned = 0
-    limit = n if most is None else min(n, most)
-    waiting, width = np.arange(m), min(limit, max(_FIRST_SCAN, 8 * k))
+    waiting, width = np.arange(m), min(n, max(_FIRST_SCAN, 8 * k))
+    limit = n if most is None else min(n, max(width, most))
     done: dict[int, Floats] = {}
     while len(waiting):
         step = max(1, _BLOCK_VALUES // width)
