@@ -23,7 +23,8 @@ GRAPH = {"m": 16, "ef_construction": 200}
 PROBES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 
 NOTES = (
-    f"nestbit: fitted on {FIT_ROWS:,} rows, files memory-mapped; all rows are {HALF_BIT}. "
+    f"nestbit: fitted on {FIT_ROWS:,} rows, files memory-mapped; {HALF_BIT} where not told, the "
+    "others in partitions too. "
     f"faiss: random rotation, lists learned from {FAISS_POINTS} rows each, one file read into "
     f"memory. LanceDB: num_bits=1. zvec: 7 bits (its default), graph with m={GRAPH['m']} and "
     f"ef_construction={GRAPH['ef_construction']}; it has no search in batches, so they are loops. "
@@ -269,7 +270,7 @@ ENGINES = (
         nestbit_open, nestbit_all,
     ),
     Engine(
-        f"nestbit {HALF_BIT}", "nestbit", nestbit_build(HALF_BIT), nestbit_open,
+        "nestbit, partitions", "nestbit", nestbit_build(HALF_BIT), nestbit_open,
         nestbit_probed(10, 30, 100, 200),
     ),
     Engine(
