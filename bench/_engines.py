@@ -15,7 +15,6 @@ import numpy as np
 K = 10
 BLOCK = 100_000
 HALF_BIT = "nested(0.5) + int8"
-ONE_BIT = "nested(1) + int8"
 FLOAT16 = "nested(1) + float16"
 FIT_ROWS = 50_000  # nestbit's codec learns from these, drawn at random
 FAISS_POINTS = 64  # rows a list that faiss learns its lists from
@@ -23,13 +22,12 @@ GRAPH = {"m": 16, "ef_construction": 200}
 PROBES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 
 NOTES = (
-    f"nestbit: fitted on {FIT_ROWS:,} rows, files memory-mapped; {HALF_BIT} where not told, the "
-    "others in partitions too. "
-    f"faiss: random rotation, lists learned from {FAISS_POINTS} rows each, one file read into "
-    f"memory. LanceDB: num_bits=1. zvec: 7 bits (its default), graph with m={GRAPH['m']} and "
-    f"ef_construction={GRAPH['ef_construction']}; it has no search in batches, so they are loops. "
-    "LanceDB and zvec keep the float32 rows on disk and refine by them, faiss keeps and refines by "
-    "8 bits, nestbit by what its spec ends in."
+    f"nestbit: {HALF_BIT} and, where told, {FLOAT16}, in partitions too; fitted on {FIT_ROWS:,} "
+    f"rows, files memory-mapped. faiss: random rotation, lists learned from {FAISS_POINTS} rows "
+    "each, one file read into memory. LanceDB: num_bits=1. zvec: 7 bits (its default), graph with "
+    f"m={GRAPH['m']} and ef_construction={GRAPH['ef_construction']}; it has no search in batches, "
+    "so they are loops. LanceDB and zvec keep the float32 rows on disk and refine by them, faiss "
+    "keeps and refines by 8 bits, nestbit by what its spec ends in."
 )
 
 Setting = dict[str, Any]
@@ -272,10 +270,6 @@ ENGINES = (
     Engine(
         "nestbit, partitions", "nestbit", nestbit_build(HALF_BIT), nestbit_open,
         nestbit_probed(10, 30, 100, 200),
-    ),
-    Engine(
-        f"nestbit {ONE_BIT}", "nestbit", nestbit_build(ONE_BIT), nestbit_open,
-        nestbit_probed(10, 20, 50),
     ),
     Engine(
         f"nestbit {FLOAT16}", "nestbit", nestbit_build(FLOAT16), nestbit_open,
