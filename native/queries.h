@@ -34,7 +34,8 @@ public:
     QueryTile tile(size_t first, size_t count) const;
 
 private:
-    PreparedQueries(const KernelTable& table, Op op, size_t width) : table_(table), op_(op), width_(width) {}
+    PreparedQueries(const KernelTable& table, Op op, size_t width)
+        : table_(table), op_(op), width_(width) {}
 
     const KernelTable& table_;
     Op op_;
