@@ -41,7 +41,6 @@ _OVERSAMPLE = 10.0
 # A wider walk is not tried when this one found so much at every depth.
 _ENOUGH = 0.9985
 _TIMED = 50
-_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
