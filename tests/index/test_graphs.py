@@ -102,6 +102,15 @@ def test_changes_after_the_graph_are_found_at_once(index, queries, rows):
     index.check()
 
 
+def test_rows_that_are_too_few_or_all_zero_have_no_graph(tmp_path, rows):
+    codec = nb.fit(rows, SPEC)
+    for i, some in enumerate((rows[:1], 0 * rows[:50], np.concatenate([rows[:1], 0 * rows[:9]]))):
+        with make(tmp_path / f"{i}.nest", some, codec, profile="balanced") as index:
+            index.compact()
+            assert index.stats().graphs == ()
+            assert index.search(rows[:1], 1).ids.shape == (1, 1)
+
+
 def test_merges_that_come_with_additions_make_a_graph_only_in_the_place_of_one(tmp_path, rows):
     more = text_like(8 * 1100, rows.shape[1], seed=6)
     with nb.create(tmp_path / "x.nest", nb.fit(rows, SPEC), profile="balanced") as index:

@@ -41,7 +41,6 @@ _OVERSAMPLE = 10.0
 # A wider walk is not tried when this one found so much at every depth.
 _ENOUGH = 0.9985
 _TIMED = 50
-_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,11 @@ def make_graph(directory: Path, entry: SegmentEntry, codec: Codec, wish: Wish) -
     Raises `InputError` for a profile that the codec cannot have.
     """
     profile, why = choose(codec, entry.n, wish.profile, wish.memory_mb)
-    if profile == "memory" or entry.n < 2:
+    if profile == "memory":
         return None
     segment = Segment(directory, entry, codec, pinned=False)
+    if entry.n - len(segment.zero_rows) < 2:
+        return None
 
     def rows(start: int, stop: int) -> Floats:
         return codec.decode(segment.codes_at(np.arange(start, stop)))
