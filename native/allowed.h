@@ -45,8 +45,9 @@ public:
     size_t size() const { return size_; }
     size_t allowed() const { return allowed_; }
 
-    // Calls visit(rows, number of the range) for the rows at these positions until it returns
-    // false. The number is that of the first of ranges that are not kept apart.
+    // Calls visit(rows, number of the range, first row that comes next) for the rows at these
+    // positions until it returns false. The number is that of the first of ranges that are not kept
+    // apart; next to the last comes the end of its own.
     template <typename Visit>
     void for_each(Range positions, const Visit& visit) const {
         auto run = std::upper_bound(
@@ -56,7 +57,9 @@ public:
             const Run& here = *(run - 1);
             const size_t first = here.rows.first + (at - here.position);
             const size_t size = std::min(here.rows.last - first, positions.last - at);
-            if (!visit(Range{first, first + size}, here.range)) return;
+            const size_t last = first + size;
+            const size_t next = last == here.rows.last && run != runs_.end() ? run->rows.first : last;
+            if (!visit(Range{first, last}, here.range, next)) return;
             at += size;
         }
     }

@@ -53,6 +53,7 @@ struct RowBlock {
     ptrdiff_t stride;
     size_t count;
     size_t width;
+    const uint8_t* next = nullptr;  // what is read after these rows, if not what follows them
 };
 
 // Queries prepared by queries.cpp: `count` rows of `stride` bytes, 64-byte aligned, zero-padded.

@@ -94,6 +94,7 @@ private:
         // range has queries of its own, these are copied to `own`.
         std::vector<uint32_t> asked{};
         std::optional<PreparedQueries> own{};
+        size_t end = 0, next = 0;  // of the present rows, and the first of those that come next
         std::vector<TopK> best{};
         Buffer<uint8_t> scratch{};
         Buffer<int32_t> dots{};
@@ -132,7 +133,9 @@ private:
         if (request_.mask || request_.ranges) part.picked.emplace(request_, most);
         const Session session(table_);
         bool going = true;
-        visited_.for_each(rows, [&](Range here, size_t range) {
+        visited_.for_each(rows, [&](Range here, size_t range, size_t next) {
+            part.end = here.last;
+            part.next = next;
             if (!request_.visits) return going = scan_run(here, part);
             if (!ask(range, part)) return true;
             // Picked rows are scored for the queries of their range.
@@ -182,6 +185,9 @@ private:
             RowBlock block = request_.rows;
             block.data += static_cast<ptrdiff_t>(r) * block.stride;
             block.count = here.size();
+            if (here.last == part.end) {
+                block.next = request_.rows.data + static_cast<ptrdiff_t>(part.next) * block.stride;
+            }
             if (!scan_batch({block, r, masked, false}, part)) return false;
         }
         return true;

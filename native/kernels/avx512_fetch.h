@@ -38,17 +38,26 @@ struct FetchRows {
     void wait_for_stores() { __asm__ volatile("" : "+r"(row) : : "memory"); }
 };
 
-// The same for rows without gaps.
+// The same for rows without gaps, and beyond the last of them for what is read next.
 template <int locality>
 struct FetchBytes {
-    uintptr_t line;
+    uintptr_t line, end, next;
 
     static inline FetchBytes from(const RowBlock& rows, size_t first) {
-        return {reinterpret_cast<uintptr_t>(rows.data) + first * rows.width};
+        const auto begin = reinterpret_cast<uintptr_t>(rows.data);
+        const uintptr_t end = begin + rows.count * rows.width, line = begin + first * rows.width;
+        if (!rows.next) return {line, UINTPTR_MAX, 0};
+        const auto next = reinterpret_cast<uintptr_t>(rows.next);
+        if (line < end) return {line, end, next};
+        return {next + (line - end), UINTPTR_MAX, 0};
     }
     void group() {
         __builtin_prefetch(reinterpret_cast<const void*>(line), 0, locality);
         line += 64;
+        if (line >= end) [[unlikely]] {
+            line = next;
+            end = UINTPTR_MAX;
+        }
     }
     void wait_for(V& v) { __asm__ volatile("" : "+r"(line), "+v"(v)); }
     void wait_for_stores() { __asm__ volatile("" : "+r"(line) : : "memory"); }
