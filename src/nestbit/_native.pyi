@@ -22,6 +22,7 @@ def hamming_scan(
     threads: int,
     mask: numpy.typing.NDArray[numpy.uint8] | None = None,
     ranges: numpy.typing.NDArray[numpy.int64] | None = None,
+    visits: numpy.typing.NDArray[numpy.uint8] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int32]]:
     """The k rows of least Hamming distance to each query."""
@@ -35,6 +36,7 @@ def bits_scan(
     threads: int,
     mask: numpy.typing.NDArray[numpy.uint8] | None = None,
     ranges: numpy.typing.NDArray[numpy.int64] | None = None,
+    visits: numpy.typing.NDArray[numpy.uint8] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """The k rows of largest scale * sum(weights of the row's ones) + bias."""
@@ -48,6 +50,7 @@ def bytes_scan(
     threads: int,
     mask: numpy.typing.NDArray[numpy.uint8] | None = None,
     ranges: numpy.typing.NDArray[numpy.int64] | None = None,
+    visits: numpy.typing.NDArray[numpy.uint8] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """The k rows of largest scale * dot(weights, row) + bias."""
@@ -63,6 +66,7 @@ def cells_scan(
     threads: int,
     mask: numpy.typing.NDArray[numpy.uint8] | None = None,
     ranges: numpy.typing.NDArray[numpy.int64] | None = None,
+    visits: numpy.typing.NDArray[numpy.uint8] | None = None,
     isa: str = "",
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
