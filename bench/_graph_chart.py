@@ -12,10 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from _graph_report import WAYS, searched, title, touched
+from index_peers import PLATEAU
 
 RECALLS = (0.8, 0.9, 0.95, 0.97, 0.99)
 LEAST, MOST = 0.8, 0.996  # points beyond are drawn there, or not at all
 NESTBIT, RIVAL, OTHER = "#0b5fc0", "#d1480c", "#7a7a7a"
+WIDTH, HEIGHT = 13, 4.9  # of the figure, and for each collection, in inches
 LABELS = 1.03  # where they begin, in widths of the panel
 LINE_HEIGHT = 11.5  # of a label, in points
 MARKERS = {"memory": "v", "balanced": "o", "speed": "s"}
@@ -32,19 +34,17 @@ STYLES = (
 def chart(collections: list[dict], path: Path) -> None:
     """A row of two panels for each collection."""
     mpl.rcParams.update({"svg.hashsalt": "graphs", "svg.fonttype": "none", "font.size": 9})
-    figure, panels = plt.subplots(
-        len(collections), 2, figsize=(13, 4.9 * len(collections)), squeeze=False
-    )
+    height = HEIGHT * len(collections)
+    figure, panels = plt.subplots(len(collections), 2, figsize=(WIDTH, height), squeeze=False)
     figure.subplots_adjust(
-        left=0.05, right=0.83, wspace=0.78, hspace=0.26,
-        top=1 - 0.6 / (4.9 * len(collections)), bottom=0.45 / (4.9 * len(collections)),
-    )  # fmt: skip
+        left=0.05, right=0.82, wspace=0.8, hspace=0.28, top=1 - 0.95 / height, bottom=0.5 / height
+    )
     for row, collection in zip(panels, collections, strict=True):
         for axes, way in zip(row, WAYS, strict=True):
             panel(axes, collection, way)
     figure.legend(
         [Line2D([], [], color=color, linestyle=line) for _, color, line in STYLES],
-        [f"{name}" for name, *_ in STYLES],
+        [name for name, *_ in STYLES],
         loc="upper left", bbox_to_anchor=(0.04, 1), ncols=4, frameon=False,
         title="One thread on one core. Behind each name: bytes a row that a search reads in memory",
         alignment="left",
@@ -69,7 +69,7 @@ def panel(axes: Axes, collection: dict, way: str) -> None:
     for engine in searched(collection):
         name = engine["engine"]
         points = [(min(r, MOST), height(ms)) for r, ms in WAYS[way](engine["settings"])]
-        points = [point for point in points if point[0] >= LEAST]
+        points = rising([point for point in points if point[0] >= LEAST])
         if not points:
             continue
         color, line = style(name)
@@ -79,7 +79,9 @@ def panel(axes: Axes, collection: dict, way: str) -> None:
             *np.array(points).T, line, color=color, linewidth=1.8 if wide else 1, zorder=2 + wide,
             marker=marker or ".", markersize=4,
         )  # fmt: skip
-        ends.append((*points[-1], f"{name} · {touched(engine):,.0f} B", color))
+        ends.append(
+            (*points[-1], f"{name.removeprefix('nestbit ')} · {touched(engine):,.0f} B", color)
+        )
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:,g}")
@@ -96,6 +98,15 @@ def panel(axes: Axes, collection: dict, way: str) -> None:
     label(axes, ends)
 
 
+def rising(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points but those that gain no recall to speak of, at any cost."""
+    kept: list[tuple[float, float]] = []
+    for point in points:
+        if not kept or point[0] >= kept[-1][0] + PLATEAU:
+            kept.append(point)
+    return kept
+
+
 def label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Names beside the panel, as near to the ends of their lines as they may without touching."""
     ends = sorted(ends, key=lambda end: end[1])
@@ -110,7 +121,7 @@ def label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
             color=color if color != OTHER else "#444444", fontsize=8.5, va="center",
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6,
-                        "shrinkA": 1, "shrinkB": 2},
+                        "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)},
         )  # fmt: skip
 
 
