@@ -32,16 +32,14 @@ from _engines import (
 DEGREE = 32
 CONSTRUCTION = 200  # candidates that the graphs are built with
 IVF_BITS = 7  # of rabitqlib, as zvec's
-SVS_DEGREE, SVS_WINDOW = 64, 128  # its documentation's
 WIDTHS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 480, 640, 960, 1280)
 FACTORS = (2, 3, 5, 8, 12, 20, 30, 50, 100, 200)
 
 NOTES = (
-    f"Graphs have degree {DEGREE} (nestbit, SymQG, faiss, usearch), {2 * GRAPH['m']} (zvec) or "
-    f"{SVS_DEGREE} (SVS); the peers' are built with {CONSTRUCTION} candidates, SVS' with "
-    f"{SVS_WINDOW}. Lists: 4 √n of all engines, faiss' learned from {FAISS_POINTS} rows each. zvec "
-    "has no search in batches: loops; its float32 rows lie on disk, and a refined search reads "
-    "them. turbovec rescores nothing."
+    f"Graphs have {DEGREE} neighbours a row, faiss' {2 * DEGREE} on the lowest level; the peers' are "
+    f"built with {CONSTRUCTION} candidates. Lists: 4 √n of all engines, faiss' learned from "
+    f"{FAISS_POINTS} rows each. zvec has no search in batches: loops; its float32 rows lie on disk, "
+    "and a refined search reads them. turbovec rescores nothing."
 )
 
 
@@ -180,7 +178,7 @@ def svs_build(primary: int, residual: int) -> Callable[[np.ndarray, Task], None]
         source = svs.VectorDataLoader(str(path), svs.DataType.float32, dims=rows.shape[1])
         loader = svs.LVQLoader(source, primary=primary, residual=residual)
         index = svs.Vamana.build(
-            svs.VamanaBuildParameters(graph_max_degree=SVS_DEGREE, window_size=SVS_WINDOW),
+            svs.VamanaBuildParameters(graph_max_degree=DEGREE, window_size=CONSTRUCTION),
             loader,
             svs.DistanceType.L2,
             num_threads=task.threads,
