@@ -14,7 +14,6 @@ from _engines import (
     BLOCK,
     FAISS_POINTS,
     FIT_ROWS,
-    GRAPH,
     Engine,
     K,
     Search,
@@ -36,10 +35,10 @@ WIDTHS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 480, 640, 960, 1280)
 FACTORS = (2, 3, 5, 8, 12, 20, 30, 50, 100, 200)
 
 NOTES = (
-    f"Graphs have {DEGREE} neighbours a row, faiss' {2 * DEGREE} on the lowest level; the peers' are "
-    f"built with {CONSTRUCTION} candidates. Lists: 4 √n of all engines, faiss' learned from "
-    f"{FAISS_POINTS} rows each. zvec has no search in batches: loops; its float32 rows lie on disk, "
-    "and a refined search reads them. turbovec rescores nothing."
+    f"Graphs have {DEGREE} neighbours a row, faiss' {2 * DEGREE} on the lowest level; the peers' "
+    f"are built with {CONSTRUCTION} candidates. Lists: 4 √n of all engines, faiss' learned from "
+    f"{FAISS_POINTS} rows each. zvec has no search in batches: loops; its float32 rows lie on "
+    "disk, and a refined search reads them. turbovec rescores nothing."
 )
 
 
