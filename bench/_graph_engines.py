@@ -18,12 +18,13 @@ TARGETED = ladder("target_recall", (0.9, 0.95, 0.97, 0.98, 0.99, 0.995))
 SHARE = "share"  # a field of nestbit's rows, 1 … 1000 in turns, for filters
 SHARES = 1000
 SMALL, LARGE = "nested(1) + int8", "nested(2, cell=4) + int8"
+EXACT = f"{LARGE} + float16"
 FILTERED = (("balanced", SMALL), ("speed", LARGE))
 
 NOTES = (
-    f"nestbit: codec fitted on {FIT_ROWS:,} rows, coarse codes and graph pinned, all codes "
-    "for the profile speed; search is nb.Index.search, kernel the walk alone with the query's "
-    f"preparation. {PEERS_NOTES}"
+    f"nestbit: after each spec's first level comes int8; codec fitted on {FIT_ROWS:,} rows, coarse "
+    "codes and graph pinned, all codes for the profile speed; search is nb.Index.search, kernel "
+    f"the walk alone with the query's preparation. {PEERS_NOTES}"
 )
 
 
@@ -89,13 +90,13 @@ def nestbit_kernel(task: Task) -> Search:
 
 
 def nestbit_bytes(task: Task) -> dict[str, float]:
-    """Bytes a row that a search holds in memory, and with the finest level, if that is mapped."""
+    """Bytes a row that a search holds in memory, and with the finer levels, if these are mapped."""
     import nestbit as nb
 
     with nb.open(task.folder / "index.nest") as index:
         stats = index.stats()
     coarse = (stats.level_bytes[0] + stats.graph_bytes) / stats.rows
-    every = coarse + stats.level_bytes[-1] / stats.rows
+    every = (sum(stats.level_bytes) + stats.graph_bytes) / stats.rows
     return (
         {"held": every} if stats.profile == "speed" else {"held": coarse, "with_refinement": every}
     )
@@ -123,13 +124,13 @@ def nestbit(
     ladders: Callable[[int], list[list[Setting]]],
     lists: bool | None = None,
 ) -> Engine:
-    name = f"nestbit {profile}, {spec.removesuffix(' + int8')}" + ", partitions" * bool(lists)
+    name = f"nestbit {profile}, {spec.replace(' + int8', '')}" + ", partitions" * bool(lists)
     return Engine(name, "nestbit", nestbit_build(profile, spec, lists=lists), nestbit_open, ladders)
 
 
 def filter_engine(profile: str, spec: str) -> Engine:
     made = nestbit_build(profile, spec, filtered=True)
-    name = f"filters of nestbit {profile}, {spec.removesuffix(' + int8')}"
+    name = f"filters of nestbit {profile}, {spec.replace(' + int8', '')}"
     return Engine(name, "nestbit", made, nestbit_open, lambda _: [])
 
 
@@ -139,6 +140,7 @@ ENGINES = (
     nestbit("balanced", SMALL, walks),
     nestbit("balanced", LARGE, walks),
     nestbit("speed", LARGE, walks),
+    nestbit("speed", EXACT, walks),
     *PEERS,
 )
 FILTERS = tuple(filter_engine(profile, spec) for profile, spec in FILTERED)
