@@ -46,7 +46,7 @@ def chart(collections: list[dict], path: Path) -> None:
         [Line2D([], [], color=color, linestyle=line) for _, color, line in STYLES],
         [name for name, *_ in STYLES],
         loc="upper left", bbox_to_anchor=(0.04, 1), ncols=4, frameon=False,
-        title="One thread on one core. Behind each name: bytes a row that a search reads in memory",
+        title="One thread on one core. Behind each name: bytes a row in memory + those mapped",
         alignment="left",
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,9 +79,7 @@ def panel(axes: Axes, collection: dict, way: str) -> None:
             *np.array(points).T, line, color=color, linewidth=1.8 if wide else 1, zorder=2 + wide,
             marker=marker or ".", markersize=4,
         )  # fmt: skip
-        ends.append(
-            (*points[-1], f"{name.removeprefix('nestbit ')} · {touched(engine):,.0f} B", color)
-        )
+        ends.append((*points[-1], f"{name.removeprefix('nestbit ')} · {size(engine)}", color))
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:,g}")
@@ -96,6 +94,12 @@ def panel(axes: Axes, collection: dict, way: str) -> None:
     axes.set_title(f"{title(collection)}: {name_of_y}", loc="left", fontsize=10)
     axes.set_xlabel("recall@10 of the float top 10")
     label(axes, ends)
+
+
+def size(engine: dict) -> str:
+    held, every = engine["bytes"]["held"], touched(engine)
+    more = f" + {every - held:,.0f}" if every > held else ""
+    return f"{held:,.0f}{more} B"
 
 
 def rising(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

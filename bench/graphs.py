@@ -101,7 +101,7 @@ def sweep(engine: Engine, task: Task) -> dict[str, object]:
     if "memory" not in engine.name:
         kernel = nestbit_kernel(task)
         told["kernel"] = climb(kernel, beams(task.partitions), queries, truth)
-    return {**told, "bytes": nestbit_bytes(task)}
+    return {**told, "bytes": nestbit_bytes(task, queries[0])}
 
 
 def peer_bytes(task: Task, n: int) -> dict[str, float]:
