@@ -17,7 +17,7 @@ from index_peers import PLATEAU
 RECALLS = (0.8, 0.9, 0.95, 0.97, 0.99)
 LEAST, MOST = 0.8, 0.996  # points beyond are drawn there, or not at all
 NESTBIT, RIVAL, OTHER = "#0b5fc0", "#d1480c", "#7a7a7a"
-WIDTH, HEIGHT = 13.6, 4.9  # of the figure, and for each collection, in inches
+WIDTH, HEIGHT = 15, 5  # of the figure, and for each collection, in inches
 LABELS = 1.03  # where they begin, in widths of the panel
 LINE_HEIGHT = 11.5  # of a label, in points
 MARKERS = {"memory": "v", "balanced": "o", "speed": "s"}
@@ -37,7 +37,7 @@ def chart(collections: list[dict], path: Path) -> None:
     height = HEIGHT * len(collections)
     figure, panels = plt.subplots(len(collections), 2, figsize=(WIDTH, height), squeeze=False)
     figure.subplots_adjust(
-        left=0.05, right=0.8, wspace=0.85, hspace=0.28, top=1 - 0.95 / height, bottom=0.5 / height
+        left=0.045, right=0.78, wspace=0.92, hspace=0.28, top=1 - 0.95 / height, bottom=0.5 / height
     )
     for row, collection in zip(panels, collections, strict=True):
         for axes, way in zip(row, WAYS, strict=True):
