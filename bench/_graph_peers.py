@@ -133,8 +133,8 @@ def rabitqlib_ivf_open(task: Task) -> Search:
 
 
 def probes(partitions: int) -> list[list[Setting]]:
-    counts = (4, 8, 16, 32, 64, 128, 256, 512)
-    return [ladder("nprobe", [n for n in counts if n <= partitions])]
+    counts = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+    return [ladder("nprobe", [*(n for n in counts if n < partitions), partitions])]
 
 
 def usearch_build(rows: np.ndarray, task: Task) -> None:
