@@ -75,9 +75,11 @@ def report(collections: list[dict], notes: str) -> str:
     for collection in collections:
         parts += [f"\n## {title(collection)}\n", measured(collection), markdown(speeds(collection))]
         parts += [
-            f"- Build of {engine['engine']}: {engine['build_note']}\n"
-            for engine in collection["engines"]
-            if "build_note" in engine and "filters" not in engine["engine"]
+            "".join(
+                f"- Build of {engine['engine']}: {engine['build_note']}\n"
+                for engine in collection["engines"]
+                if "build_note" in engine and "filters" not in engine["engine"]
+            )
         ]
         parts += ["\nNo other is both smaller (with refinement) and faster\n"]
         parts += [markdown(fronts(collection))]
