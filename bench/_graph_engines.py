@@ -1,4 +1,4 @@
-"""Indexes in memory behind the face of `_engines`: nestbit's profiles, graphs, lists, plain scans.
+"""Nestbit's indexes behind the face of `_engines`, one of each profile, and all that is compared.
 
 Packages are imported where an engine needs them, so that a process holds those of one engine.
 """
@@ -6,74 +6,53 @@ Packages are imported where an engine needs them, so that a process holds those 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from _engines import (
-    BLOCK,
-    FAISS_POINTS,
-    FIT_ROWS,
-    GRAPH,
-    Engine,
-    K,
-    Search,
-    Setting,
-    Task,
-    ladder,
-    wider,
-    zvec_build,
-    zvec_graph,
-    zvec_open,
-    zvec_widths,
-)
+from _engines import BLOCK, FIT_ROWS, Engine, K, Search, Setting, Task, ladder, wider
+from _graph_peers import FACTORS, PEERS
+from _graph_peers import NOTES as PEERS_NOTES
 
-DEGREE = 32
-CONSTRUCTION = 200  # candidates that the peers' graphs are built with
-IVF_BITS = 7  # of rabitqlib, as zvec's
-SVS_DEGREE = 64  # its documentation's
 BEAMS = tuple(round(20 * 2 ** (i / 2)) for i in range(15))
-WIDTHS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 480, 640, 960, 1280)
-FACTORS = (2, 3, 5, 8, 12, 20, 30, 50, 100, 200)
 TARGETED = ladder("target_recall", (0.9, 0.95, 0.97, 0.98, 0.99, 0.995))
-SPECS = (
-    "nested(0.5)",
-    "nested(0.5, cell=4)",
-    "nested(1)",
-    "nested(1, cell=4)",
-    "nested(2, cell=4)",
-)
 SHARE = "share"  # a field of nestbit's rows, 1 … 1000 in turns, for filters
 SHARES = 1000
+SMALL, LARGE = "nested(1) + int8", "nested(2, cell=4) + int8"
+EXACT = f"{LARGE} + float16"
+FILTERED = (("balanced", SMALL), ("speed", LARGE))
 
 NOTES = (
-    f"nestbit: codec fitted on {FIT_ROWS:,} rows, coarse codes and graph pinned; search is "
-    "nb.Index.search, kernel the walk alone with the query's preparation. Graphs have degree "
-    f"{DEGREE} (nestbit, SymQG, faiss, usearch), {2 * GRAPH['m']} (zvec) or {SVS_DEGREE} (SVS); "
-    f"the peers' are built with {CONSTRUCTION} candidates. Lists: 4 √n of all engines, faiss' "
-    f"learned from {FAISS_POINTS} rows each. zvec has no search in batches: loops. turbovec "
-    "rescores nothing."
+    f"nestbit: after each spec's first level comes int8; codec fitted on {FIT_ROWS:,} rows, coarse "
+    "codes and graph pinned, all codes for the profile speed; search is nb.Index.search, kernel "
+    f"the walk alone with the query's preparation. {PEERS_NOTES}"
 )
 
 
 def nestbit_build(
-    profile: str, spec: str, *, filtered: bool = False
+    profile: str, spec: str, *, lists: bool | None = None, filtered: bool = False
 ) -> Callable[[np.ndarray, Task], None]:
-    """Build an index of a profile; ``filtered`` gives its rows a field to filter by."""
+    """Build an index of a profile, ordered by partitions if ``lists``, by default if it is large.
+
+    ``filtered`` gives its rows a field to filter by.
+    """
 
     def build(rows: np.ndarray, task: Task) -> None:
         import nestbit as nb
 
-        codec = nb.fit(rows[:FIT_ROWS], f"{spec} + int8")
+        codec = nb.fit(rows[:FIT_ROWS], spec)
         path = task.folder / "index.nest"
-        # Merges on the way would make graphs that the last compaction makes again.
-        with nb.create(path, codec, profile="memory", fields=[SHARE] * filtered) as index:
+        # Merges on the way would make graphs and lists that the last compaction makes again.
+        options = {} if lists is None else {"partition_rows": None}
+        asked = {} if lists is None else {"partitions": task.partitions if lists else 0}
+        with nb.create(
+            path, codec, profile="memory", fields=[SHARE] * filtered, **options
+        ) as index:
             for start in range(0, len(rows), BLOCK):
                 block = rows[start : start + BLOCK]
                 ids = range(start, start + len(block))
                 fields = [{SHARE: 1 + i % SHARES} for i in ids] if filtered else None
                 index.add(ids, block, metadata=fields)
-            index.compact(profile=profile)
+            index.compact(profile=profile, **asked)
 
     return build
 
@@ -110,14 +89,17 @@ def nestbit_kernel(task: Task) -> Search:
     return search
 
 
-def nestbit_bytes(task: Task) -> dict[str, float]:
-    """Bytes a row of what a search holds in memory, and with the finest level's pages."""
+def nestbit_bytes(task: Task, query: np.ndarray) -> dict[str, float]:
+    """Bytes a row that a search holds in memory, and with the levels that it reads as mapped."""
     import nestbit as nb
 
-    with nb.open(task.folder / "index.nest") as index:
+    with nb.open(task.folder / "index.nest", pin="coarse") as index:
+        index.search(query[None], K)  # what is held is read at the first search
         stats = index.stats()
-    coarse = (stats.level_bytes[0] + stats.graph_bytes) / stats.rows
-    return {"held": coarse, "with_refinement": coarse + stats.level_bytes[-1] / stats.rows}
+    held = stats.pinned_bytes / stats.rows
+    every = (sum(stats.level_bytes) + stats.graph_bytes) / stats.rows  # with headers
+    told = {"held": held}
+    return told if round(held) == round(every) else {**told, "with_refinement": every}
 
 
 def walks(_: int) -> list[list[Setting]]:
@@ -132,237 +114,33 @@ def scans(_: int) -> list[list[Setting]]:
     return [ladder("oversample", FACTORS), TARGETED]
 
 
-def faiss_build(recipe: str) -> Callable[[np.ndarray, Task], None]:
-    def build(rows: np.ndarray, task: Task) -> None:
-        import faiss
-
-        faiss.omp_set_num_threads(task.threads)
-        n, dim = rows.shape
-        text = recipe.format(lists=task.partitions, half=dim // 2, degree=DEGREE)
-        index = faiss.index_factory(dim, text, faiss.METRIC_INNER_PRODUCT)
-        if "HNSW" in recipe:
-            faiss.downcast_index(index).hnsw.efConstruction = CONSTRUCTION
-        points = FAISS_POINTS * task.partitions if "IVF" in recipe else FIT_ROWS
-        order = np.random.default_rng(0).permutation(n)[:points]
-        index.train(rows[np.sort(order)])
-        for start in range(0, n, BLOCK):
-            index.add(np.ascontiguousarray(rows[start : start + BLOCK]))
-        faiss.write_index(index, str(task.folder / "index.faiss"))
-
-    return build
+def probed(partitions: int) -> list[list[Setting]]:
+    return [*wider("n_probe", "oversample", (10, 30, 100))(partitions), TARGETED]
 
 
-def faiss_open(task: Task) -> Search:
-    import faiss
-
-    faiss.omp_set_num_threads(task.threads)
-    index = faiss.read_index(str(task.folder / "index.faiss"))
-    graph = getattr(faiss.downcast_index(index), "hnsw", None)
-
-    def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
-        if "nprobe" in setting:
-            faiss.extract_index_ivf(index.base_index).nprobe = setting["nprobe"]
-        if "k_factor" in setting:
-            index.k_factor = setting["k_factor"]
-        if graph is not None:
-            graph.efSearch = setting["ef"]
-        return index.search(queries, K)[1]
-
-    return search
+def nestbit(
+    profile: str,
+    spec: str,
+    ladders: Callable[[int], list[list[Setting]]],
+    lists: bool | None = None,
+) -> Engine:
+    name = f"nestbit {profile}, {spec.replace(' + int8', '')}" + ", partitions" * bool(lists)
+    return Engine(name, "nestbit", nestbit_build(profile, spec, lists=lists), nestbit_open, ladders)
 
 
-def symqg_build(rows: np.ndarray, task: Task) -> None:
-    import rabitqlib
-
-    index = rabitqlib.SymqgIndex(rows.shape[1], DEGREE, "l2")
-    index.build(np.ascontiguousarray(rows), CONSTRUCTION, task.threads)
-    index.save(str(task.folder / "index.symqg"))
-
-
-def symqg_open(task: Task) -> Search:
-    import rabitqlib
-
-    index = rabitqlib.SymqgIndex.load(str(task.folder / "index.symqg"))
-
-    def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
-        return rows_of(index.search(queries, K, setting["ef"], task.threads)[0], len(queries))
-
-    return search
-
-
-def rows_of(ids: Any, m: int) -> np.ndarray:
-    """Ids (m, K) from what a peer returns for m queries."""
-    return np.asarray(ids).reshape(m, K).astype(np.int64)
-
-
-def rabitqlib_ivf_build(rows: np.ndarray, task: Task) -> None:
-    import faiss
-    import rabitqlib
-
-    faiss.omp_set_num_threads(task.threads)
-    n, dim = rows.shape
-    means = faiss.Kmeans(dim, task.partitions, max_points_per_centroid=FAISS_POINTS, seed=0)
-    means.train(np.ascontiguousarray(rows))
-    blocks = (np.ascontiguousarray(rows[start : start + BLOCK]) for start in range(0, n, BLOCK))
-    lists = np.concatenate([means.index.search(block, 1)[1][:, 0] for block in blocks])
-    index = rabitqlib.IvfIndex(dim, n, task.partitions, IVF_BITS, "l2")
-    index.build(np.ascontiguousarray(rows), means.centroids, lists.astype(np.uint32), task.threads)
-    index.save(str(task.folder / "index.ivf"))
-
-
-def rabitqlib_ivf_open(task: Task) -> Search:
-    import rabitqlib
-
-    index = rabitqlib.IvfIndex.load(str(task.folder / "index.ivf"))
-
-    def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
-        found = index.search(queries, K, setting["nprobe"], num_threads=task.threads)
-        return rows_of(found[0], len(queries))
-
-    return search
-
-
-def probes(partitions: int) -> list[list[Setting]]:
-    counts = (4, 8, 16, 32, 64, 128, 256, 512)
-    return [ladder("nprobe", [n for n in counts if n <= partitions])]
-
-
-def usearch_build(rows: np.ndarray, task: Task) -> None:
-    from usearch.index import Index
-
-    index = Index(
-        ndim=rows.shape[1],
-        metric="cos",
-        dtype="i8",
-        connectivity=DEGREE // 2,  # twice that on the lowest level
-        expansion_add=CONSTRUCTION,
-    )
-    index.add(np.arange(len(rows)), np.ascontiguousarray(rows), threads=task.threads)
-    index.save(str(task.folder / "index.usearch"))
-
-
-def usearch_open(task: Task) -> Search:
-    from usearch.index import Index
-
-    index = Index.restore(str(task.folder / "index.usearch"))
-
-    def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
-        index.expansion_search = setting["ef"]
-        found = index.search(queries, K, threads=task.threads)
-        return rows_of(found.keys, len(queries))
-
-    return search
-
-
-def widths(_: int) -> list[list[Setting]]:
-    return [ladder("ef", WIDTHS)]
-
-
-def svs_build(primary: int, residual: int) -> Callable[[np.ndarray, Task], None]:
-    def build(rows: np.ndarray, task: Task) -> None:
-        import svs
-
-        path = task.folder / "rows.fvecs"
-        svs.write_vecs(np.ascontiguousarray(rows), str(path))
-        source = svs.VectorDataLoader(str(path), svs.DataType.float32, dims=rows.shape[1])
-        loader = svs.LVQLoader(source, primary=primary, residual=residual)
-        index = svs.Vamana.build(
-            svs.VamanaBuildParameters(graph_max_degree=SVS_DEGREE, window_size=CONSTRUCTION),
-            loader,
-            svs.DistanceType.L2,
-            num_threads=task.threads,
-        )
-        path.unlink()
-        index.save(*(str(task.folder / part) for part in ("config", "graph", "data")))
-
-    return build
-
-
-def svs_open(task: Task) -> Search:
-    import svs
-
-    index = svs.Vamana(
-        str(task.folder / "config"),
-        svs.GraphLoader(str(task.folder / "graph")),
-        svs.LVQLoader(str(task.folder / "data")),
-        svs.DistanceType.L2,
-        num_threads=task.threads,
-    )
-
-    def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
-        index.search_window_size = setting["ef"]
-        return rows_of(index.search(queries, K)[0], len(queries))
-
-    return search
-
-
-def turbovec_build(rows: np.ndarray, task: Task) -> None:
-    import turbovec
-
-    index = turbovec.TurboQuantIndex(dim=rows.shape[1], bit_width=4)
-    index.add(np.ascontiguousarray(rows))
-    index.write(str(task.folder / "index.tv"))
-
-
-def turbovec_open(task: Task) -> Search:
-    import turbovec
-
-    index = turbovec.TurboQuantIndex.load(str(task.folder / "index.tv"))
-
-    def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
-        return rows_of(index.search(queries, K)[1], len(queries))
-
-    return search
-
-
-def plain(_: int) -> list[list[Setting]]:
-    return [[{}]]
-
-
-def factors(_: int) -> list[list[Setting]]:
-    return [ladder("k_factor", FACTORS)]
-
-
-def profiles() -> list[Engine]:
-    made = [
-        Engine(f"nestbit {profile}, {spec}", "nestbit", nestbit_build(profile, spec), nestbit_open,
-               walks)
-        for profile in ("speed", "balanced")
-        for spec in SPECS
-    ]  # fmt: skip
-    memory = [
-        Engine(f"nestbit memory, {spec}", "nestbit", nestbit_build("memory", spec), nestbit_open,
-               scans)
-        for spec in SPECS[::2]
-    ]  # fmt: skip
-    return made + memory
+def filter_engine(profile: str, spec: str) -> Engine:
+    made = nestbit_build(profile, spec, filtered=True)
+    name = f"filters of nestbit {profile}, {spec.replace(' + int8', '')}"
+    return Engine(name, "nestbit", made, nestbit_open, lambda _: [])
 
 
 ENGINES = (
-    *profiles(),
-    Engine("SymQG", "rabitqlib", symqg_build, symqg_open, widths),
-    Engine("rabitqlib IVF, 7 bits", "rabitqlib", rabitqlib_ivf_build, rabitqlib_ivf_open, probes),
-    Engine("SVS Vamana LVQ4x8", "scalable-vs", svs_build(4, 8), svs_open, widths),
-    Engine("SVS Vamana LVQ8", "scalable-vs", svs_build(8, 0), svs_open, widths),
-    Engine("faiss HNSW SQ8", "faiss-cpu", faiss_build("HNSW{degree}_SQ8"), faiss_open, widths),
-    Engine("usearch HNSW i8", "usearch", usearch_build, usearch_open, widths),
-    Engine(
-        "zvec HNSW-RaBitQ", "zvec", zvec_build(zvec_graph), zvec_open("HnswRabitqQueryParam"),
-        zvec_widths,
-    ),
-    Engine(
-        "faiss IVF RaBitQfs + SQ8", "faiss-cpu",
-        faiss_build("RR,IVF{lists},RaBitQfs,Refine(SQ8)"), faiss_open,
-        wider("nprobe", "k_factor", (5, 20)),
-    ),
-    Engine(
-        "faiss IVF PQfs + SQ8", "faiss-cpu",
-        faiss_build("IVF{lists},PQ{half}x4fs,Refine(SQ8)"), faiss_open,
-        wider("nprobe", "k_factor", (3, 10)),
-    ),
-    Engine(
-        "faiss RaBitQfs + SQ8", "faiss-cpu", faiss_build("RR,RaBitQfs,Refine(SQ8)"), faiss_open,
-        factors,
-    ),
-    Engine("turbovec 4 bits", "turbovec", turbovec_build, turbovec_open, plain),
-)  # fmt: skip
+    nestbit("memory", "nested(0.5) + int8", scans, lists=False),
+    nestbit("memory", "nested(0.5) + int8", probed, lists=True),
+    nestbit("balanced", SMALL, walks),
+    nestbit("balanced", LARGE, walks),
+    nestbit("speed", LARGE, walks),
+    nestbit("speed", EXACT, walks),
+    *PEERS,
+)
+FILTERS = tuple(filter_engine(profile, spec) for profile, spec in FILTERED)
