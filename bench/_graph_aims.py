@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from _graph_report import TARGETS, WAYS, at, title, touched
 from _report import markdown
 
@@ -32,23 +30,26 @@ class Aim:
     least: bool = False
 
     def line(self, engines: list[dict]) -> list[str] | None:
-        """What the engine does that reaches the bound most often, by the widest margin."""
+        """The best engine at each figure, and how many of these reach the bound."""
         sign = 1 if self.least else -1
-        rated = []
-        for engine in engines:
-            figures = self.figures(engine) if engine["engine"].startswith(self.engines) else []
-            known = [figure for figure in figures if figure is not None]
-            if known:
-                hits = sum(sign * figure >= sign * self.bound for figure in known)
-                rated.append(((hits, len(known), sign * np.mean(known)), engine["engine"], figures))
-        if not rated:
+        told = [
+            (e["engine"], self.figures(e)) for e in engines if e["engine"].startswith(self.engines)
+        ]
+        best: list[tuple[float, str] | None] = []
+        for i in range(max((len(figures) for _, figures in told), default=0)):
+            known = [(f[i], name) for name, f in told if len(f) > i and f[i] is not None]
+            best.append(max(known, key=lambda k: sign * k[0], default=None))
+        reached = [b for b in best if b is not None]
+        if not reached:
             return None
-        (hits, *_), name, figures = max(rated, key=lambda r: r[0])
-        told = ", ".join("–" if figure is None else f"{figure:.3g}" for figure in figures)
-        verdict = f"{hits} of {len(figures)}" if 0 < hits < len(figures) else "hit"
-        name = name.removeprefix("filters of ").removeprefix("nestbit ")
+        hits = sum(sign * figure >= sign * self.bound for figure, _ in reached)
+        names = dict.fromkeys(
+            name.removeprefix("filters of ").removeprefix("nestbit ") for _, name in reached
+        )
+        figures = ", ".join("–" if b is None else f"{b[0]:.3g}" for b in best)
+        verdict = f"{hits} of {len(best)}" if 0 < hits < len(best) else "hit"
         bound = f"{'≥' if self.least else '≤'} {self.bound:g}"
-        return [self.text, name, told, bound, verdict if hits else "**missed**"]
+        return [self.text, "; ".join(names), figures, bound, verdict if hits else "**missed**"]
 
 
 def section(collections: list[dict]) -> str:
