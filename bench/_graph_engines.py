@@ -114,8 +114,8 @@ def scans(_: int) -> list[list[Setting]]:
     return [ladder("oversample", FACTORS), TARGETED]
 
 
-def probed(partitions: int) -> list[list[Setting]]:
-    return [*wider("n_probe", "oversample", (10, 30, 100))(partitions), TARGETED]
+def probed(*factors: int) -> Callable[[int], list[list[Setting]]]:
+    return lambda partitions: [*wider("n_probe", "oversample", factors)(partitions), TARGETED]
 
 
 def nestbit(
@@ -136,7 +136,8 @@ def filter_engine(profile: str, spec: str) -> Engine:
 
 ENGINES = (
     nestbit("memory", "nested(0.5) + int8", scans, lists=False),
-    nestbit("memory", "nested(0.5) + int8", probed, lists=True),
+    nestbit("memory", "nested(0.5) + int8", probed(10, 30, 100), lists=True),
+    nestbit("memory", "nested(1, cell=4) + int8", probed(3, 10, 20), lists=True),
     nestbit("balanced", SMALL, walks),
     nestbit("balanced", LARGE, walks),
     nestbit("speed", LARGE, walks),

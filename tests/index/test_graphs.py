@@ -195,8 +195,15 @@ def test_a_level_finer_than_the_walks_scores_what_is_found_anew(tmp_path, rows, 
         assert last.rows_kept == hits.ids.size
         exact = np.einsum("qd,qkd->qk", queries, rows[hits.ids])
         np.testing.assert_allclose(hits.scores, exact, atol=5e-4)
+        one = index.search(queries[:1], 10, beam=64)
+        np.testing.assert_array_equal(one.ids, hits.ids[:1])
+        np.testing.assert_array_equal(one.scores, hits.scores[:1])
         where = {"n": {"lt": N // 2}}
         assert (index.search(queries, 10, beam=64, where=where).ids < N // 2).all()
+        index.compact(profile="speed")
+        np.testing.assert_array_equal(index.search(queries, 10, beam=64).ids, hits.ids)
+        stats = index.stats()
+        assert stats.pinned_bytes == sum(stats.level_bytes) + 4 * 32 * N
 
 
 def test_profiles_come_and_go_and_leave_no_file(path, queries):

@@ -105,7 +105,7 @@ class Segment:
         """All rows of a level, mapped, or in memory where the level is held."""
         with self._lock:
             if i not in self._levels:
-                self._levels[i] = self._in_memory(i) if self._holds(i) else self._level(i)
+                self._levels[i] = self._in_memory(i) if self.holds(i) else self._level(i)
             return self._levels[i]
 
     def take(self, levels: Sequence[int], places: Rows) -> list[LevelCodes]:
@@ -113,7 +113,7 @@ class Segment:
 
         The disk is told of all of them before the first is waited for; nothing stays mapped.
         """
-        held = {i: self._levels[i] for i in levels if i in self._levels and self._holds(i)}
+        held = {i: self._levels[i] for i in levels if i in self._levels and self.holds(i)}
         read = [i for i in levels if i not in held]
         columns = [column for i in read for column in self._columns[i]]
         ranges = [(column.start, column.width) for column in columns]
@@ -174,7 +174,7 @@ class Segment:
     def pinned_bytes(self) -> int:
         """Bytes of levels that are held in memory."""
         with self._lock:
-            return sum(codes.nbytes for i, codes in self._levels.items() if self._holds(i))
+            return sum(codes.nbytes for i, codes in self._levels.items() if self.holds(i))
 
     def verify(self, progress: Callable[[int], object]) -> None:
         """Read the file, and that of the graph, against checksums; raises `FileFormatError`."""
@@ -185,6 +185,11 @@ class Segment:
     def at_random(self, i: int) -> None:
         """Tell the system that rows of a level are read here and there, not in order."""
         self._file.at_random(f"level{i}.data")
+
+    def holds(self, i: int) -> bool:
+        """Whether a level, once it is asked for, stays in memory."""
+        fast = self.graph is not None and self.graph.profile == "speed"
+        return fast or (self._pinned and i == 0)
 
     def _check_header(self) -> None:
         metadata, entry = self._header.metadata, self.entry
@@ -218,11 +223,6 @@ class Segment:
             return Partitions.of(arrays, len(self), self.codec.dim)
         except (TypeError, ValueError) as error:
             raise FileFormatError(f"{self.path} has no sound partitions: {error}") from error
-
-    def _holds(self, i: int) -> bool:
-        """Whether a level, once it is asked for, stays in memory."""
-        fast = self.graph is not None and self.graph.profile == "speed"
-        return fast or (self._pinned and i == 0)
 
     def _in_memory(self, i: int) -> LevelCodes:
         """A level read from the file: pages of its map would count twice."""

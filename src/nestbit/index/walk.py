@@ -73,6 +73,8 @@ class Walker:
         """The walker of a graph with ``neighbours`` (n, degree) over a segment of n rows."""
         codec, coarse = segment.codec, segment.level(0)
         number = fine_level(codec)
+        if segment.holds(len(codec.levels) - 1):
+            segment.level(len(codec.levels) - 1)  # is read now, for what walks find is scored by it
         graph = CodeGraph(
             neighbours,
             entries,
@@ -131,13 +133,19 @@ class Walker:
         """The best k of what was found, by the finest level."""
         codec = self.segment.codec
         scorer = codec.scorer(queries, level=len(codec.levels) - 1)
+        levels = [level for level, _ in scorer.parts]
         missing = found.ids < 0
-        places, local = np.unique(np.where(missing, offset, found.ids), return_inverse=True)
-        codes = self.segment.take([level for level, _ in scorer.parts], places - offset)
-        local = local.reshape(found.ids.shape)
-        scores = np.where(missing, -np.inf, scorer.rescore_parts(codes, local, threads=threads))
-        ids, scores = top_k(found.ids, scores.astype(np.float32), k)
-        return Walked(ids, scores, found.scored, found.expanded)
+        if len(queries) == 1 and not missing.any():  # a query finds no row twice
+            ids = np.sort(found.ids)
+            codes = self.segment.take(levels, ids[0] - offset)
+            scores = scorer.rescore_parts(codes, np.arange(ids.size)[None], threads=threads)
+        else:
+            ids = found.ids
+            places, local = np.unique(np.where(missing, offset, ids), return_inverse=True)
+            codes = self.segment.take(levels, places - offset)
+            scores = scorer.rescore_parts(codes, local.reshape(ids.shape), threads=threads)
+            scores[missing] = -np.inf
+        return Walked(*top_k(ids, scores, k), found.scored, found.expanded)
 
 
 def walker_of(segment: Segment) -> Walker:
