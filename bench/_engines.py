@@ -277,7 +277,7 @@ ENGINES = (
     ),
     Engine(
         "faiss IVF RaBitQfs + SQ8", "faiss-cpu", faiss_build, faiss_open,
-        wider("nprobe", "k_factor", (3, 10, 30)),
+        wider("nprobe", "k_factor", (3, 10, 20, 30)),
     ),
     Engine(
         "LanceDB IVF_RQ", "lancedb", lance_build, lance_open,

@@ -1,11 +1,12 @@
 """Cost of a query against the number of rows: all rows read, partitions, a graph; in one chart.
 
-The rows are the first n of those that bench/index_peers.py --work DIR made there. Each index is
-built once and compacted into each layout; a process of its own, on one core, opens and searches
-it at target recalls, one query at a time and 64 together. What was measured is kept in DIR.
+The rows are the first n of those that bench/index_peers.py --work DIR made there. Indexes are
+built and compacted into each layout; a process of its own, on one core, opens and searches them at
+target recalls, one query at a time and 64 together. What was measured is kept in DIR.
 
     python bench/growth.py DIR --rows 1e5 3e5 1e6 --out bench/results/growth.json
-    python bench/growth.py DIR --rows 1e5 3e5 1e6 --peers bench/results/index_peers_10m.json
+    python bench/growth.py DIR --rows 1e5 3e5 1e6 --peers bench/results/index_peers_10m.json \
+        --graph INDEX.nest
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from _report import environment, write
 from nestbit.evaluate import exact_search, recall_at_k
 
 SPEC = "nested(0.5) + int8"
+GRAPH_SPEC = "nested(2, cell=4) + int8"
 FIT_ROWS = 50_000
 BLOCK = 100_000
 K = 10
@@ -36,7 +38,7 @@ TARGETS = (0.95, 0.99)
 LAYOUTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "all rows": lambda _: {"partitions": 0},
     "partitions": lambda n: {"partitions": round(4 * n**0.5)},
-    "graph": lambda n: {"partitions": round(4 * n**0.5), "profile": "balanced"},
+    "graph": lambda _: {"partitions": 0, "profile": "balanced"},
 }
 
 
@@ -50,20 +52,20 @@ def grow(work: Path, n: int) -> list[dict[str, Any]]:
     truth, path = work / f"truth-{n}.npy", work / f"growth-{n}.nest"
     if not truth.exists():
         np.save(truth, exact_search(rows, np.load(work / "queries.npy"), K).ids)
-    shutil.rmtree(path, ignore_errors=True)
     told = []
-    with nb.create(path, nb.fit(rows[:FIT_ROWS], SPEC), partition_rows=None) as index:
-        began = time.process_time()
-        for start in range(0, n, BLOCK):
-            block = rows[start : start + BLOCK]
-            index.add(range(start, start + len(block)), block)
-        adding = time.process_time() - began
-        for layout, options in LAYOUTS.items():
+    for spec, layouts in ((SPEC, ("all rows", "partitions")), (GRAPH_SPEC, ("graph",))):
+        shutil.rmtree(path, ignore_errors=True)
+        with nb.create(path, nb.fit(rows[:FIT_ROWS], spec), partition_rows=None) as index:
             began = time.process_time()
-            index.compact(**options(n))
-            seconds = time.process_time() - began
-            took = {"add_s": adding, "compact_s": seconds}
-            told += [took | case for case in measured(path, n, layout, truth, work)]
+            for start in range(0, n, BLOCK):
+                block = rows[start : start + BLOCK]
+                index.add(range(start, start + len(block)), block)
+            adding = time.process_time() - began
+            for layout in layouts:
+                began = time.process_time()
+                index.compact(**LAYOUTS[layout](n))
+                took = {"add_s": adding, "compact_s": time.process_time() - began}
+                told += [took | case for case in measured(path, n, layout, truth, work)]
     shutil.rmtree(path)
     write(kept, json.dumps(told))
     return told
@@ -160,6 +162,7 @@ def main() -> None:
     parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 3e5, 1e6])
     parser.add_argument("--peers", type=Path, metavar="index_peers.json", help="larger indexes")
+    parser.add_argument("--graph", type=Path, metavar="INDEX", help="of all rows, with a graph")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--search", nargs=3, type=Path, help=argparse.SUPPRESS)
@@ -172,6 +175,11 @@ def main() -> None:
     cases = [case for n in options.rows for case in grow(options.work, int(n))]
     if options.peers is not None:
         cases += of_peers(options.peers)
+    if options.graph is not None:
+        with nb.open(options.graph) as index:
+            n = len(index)
+        truth = options.work / "truth.npy"
+        cases += measured(options.graph, n, "graph", truth, options.work)
     if options.out is not None:
         write(options.out, json.dumps({**environment(), "cases": cases}, indent=1) + "\n")
     if options.figure is not None:
