@@ -199,20 +199,6 @@ class Catalog:
             with self._pool_lock:
                 self._pool.append(connection)
 
-    def select(self, query: str, parameters: Sequence[Any]) -> list[Any]:
-        """The rows of a single query, which sees one state of the catalog by itself."""
-        with named_errors(self.path):
-            connection = self._borrow()
-            try:
-                found = connection.execute(query, parameters).fetchall()
-                self._check_frozen()
-            except BaseException:
-                connection.close()
-                raise
-            with self._pool_lock:
-                self._pool.append(connection)
-            return found
-
     @contextmanager
     def write(self) -> Iterator[Change]:
         """A transaction, committed and synced when the block ends, undone on any exception."""
