@@ -45,7 +45,7 @@ from _report import environment, write
 from index_peers import PLATEAU, WARM_UP, measure, memory, recall, unit
 
 ENOUGH = 0.99
-BUILD_LIMIT = 1200  # seconds of a core that a build may take
+BUILD_LIMIT = 3000  # seconds of a core that a build may take
 UNDISTURBED = 0.95  # of the core's time a search must have had
 SETTING_SECONDS = 0.6
 FEWEST_QUERIES = 200

@@ -25,10 +25,24 @@ using PickedFn = void (*)(const uint8_t* const* rows, size_t count, size_t width
 inline constexpr int32_t kMaxProduct = INT32_MAX / 256;
 using RowDotFn = int32_t (*)(const uint8_t* row, const int16_t* weights, size_t dim);
 
+// Keys, best first and zeros after the last, of which the `room` best of all are kept: `count` new
+// ones, none of them there, join them. There is space for round_up(room, kMerged) keys, and what lies
+// beyond `room` afterwards is anything. Returns the first place whose key is even, or one beyond.
+inline constexpr size_t kMerged = 32;
+inline constexpr size_t kMostMerged = 128;
+using MergeFn = size_t (*)(uint64_t* keys, size_t room, const uint64_t* from, size_t count);
+
+// out[q * ld + r] = the product of row r (count, dim) with query q (m, stride), summed in an order
+// that depends on `dim` alone.
+using ProductsFn = void (*)(const float* rows, size_t dim, size_t count, const float* queries,
+                            size_t stride, size_t m, float* out, size_t ld);
+
 struct WalkKernels {
     LanesFn lanes[2];    // cells of four bits, of eight
     PickedFn picked[2];  // the same
     RowDotFn dot[2];     // int8, uint8
+    MergeFn merge;       // of at most kMostMerged keys, or null
+    ProductsFn products; // or null
 };
 
 }  // namespace nestbit

@@ -6,7 +6,7 @@
 
 #include "buffer.h"
 #include "graph/walk.h"
-#include "module_cells.h"
+#include "module_query_map.h"
 
 namespace {
 
@@ -24,6 +24,11 @@ using Tables = nb::ndarray<nb::numpy, const uint8_t, nb::ndim<3>, nb::c_contig, 
 using Weights = nb::ndarray<nb::numpy, const int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 template <typename T>
 using Maybe = std::optional<T>;
+
+#define WALK_OPTIONS                                                                              \
+    size_t k, size_t beam, size_t room, size_t starts, size_t threads, const Maybe<Bytes>&mask,    \
+        int64_t offset, const std::string &isa
+#define WALK_OPTION_NAMES k, beam, room, starts, threads, mask, offset, isa
 
 // Holds on to the arrays that its spans point into.
 class Graph {
@@ -98,28 +103,24 @@ public:
     }
 
     // Rounds queries in float, walks, and adds what the scores lack; ids count from `offset` on.
-    nb::tuple search(FLOAT_QUERIES, size_t k, size_t beam, size_t room, size_t starts, size_t threads,
-                     const Maybe<Bytes>& mask, int64_t offset, const std::string& isa) const {
+    nb::tuple search(FLOAT_QUERIES, WALK_OPTIONS) const {
         const walking::FloatQueries queries =
             float_queries(z, first, width, books, bias, gain, weights, fine_bias, threads);
-        const CellRanges& cells = queries.coarse.cells;
-        const size_t m = queries.coarse.m, count = table_count(cells.count, cells.centroids);
-        require(fits(count, cells.centroids), "cells must fit the codes");
-        require(queries.dim == (fine_ ? graph_.fine.width : 0), "weights for the fine rows, if there are");
-        WalkRequest request = asked(m, k, beam, room, starts, threads, mask);
+        return searched(table_of(isa), queries, [] {}, WALK_OPTION_NAMES);
+    }
+
+    // The same for what a map makes of embeddings.
+    nb::tuple search_rows(const QueryMap& map, const QueryRows& rows, WALK_OPTIONS) const {
+        const RowBlock block = row_block(rows, "queries must be contiguous along the last axis");
+        const size_t m = block.count, r = map.coordinates(), dim = map.fine() ? map.dim() : 0;
+        require(rows.shape(1) == map.dim(), "queries must have the map's dimensions");
+        require(threads >= 1, "threads must be at least 1");
+        const Buffer<float> room_for = make_buffer<float>(m * (r + dim + 2));
+        float* const to = room_for.get();
+        const walking::MappedQueries mapped{to, to + m * r, to + m * (r + 1), to + m * (r + 1 + dim)};
         const KernelTable& table = table_of(isa);
-        const Buffer<uint8_t> tables = make_buffer<uint8_t>(m * count * cells.centroids);
-        const Buffer<int16_t> rounded = make_buffer<int16_t>(m * queries.dim);
-        const Buffer<float> terms = make_buffer<float>(4 * m);
-        float* const to = terms.get();
-        const walking::RoundedQueries out{tables.get(), to, to + m, rounded.get(), to + 2 * m, to + 3 * m};
-        request.tables = out.tables;
-        request.scales = out.scales;
-        request.bases = out.bases;
-        request.weights = out.weights;
-        request.fine_scales = out.fine_scales;
-        return found(table, request, {out.bias, offset},
-                     [&] { return walking::round_queries(table, queries, out) == m; });
+        return searched(table, map.floats(m, mapped, threads), [&] { map(table, block, threads, mapped); },
+                        WALK_OPTION_NAMES);
     }
 
 private:
@@ -130,6 +131,31 @@ private:
         const float* bias = nullptr;
         int64_t offset = 0;
     };
+
+    // `make` makes the queries, before they are rounded.
+    template <typename Make>
+    nb::tuple searched(const KernelTable& table, const walking::FloatQueries& queries, const Make& make,
+                       WALK_OPTIONS) const {
+        const CellRanges& cells = queries.coarse.cells;
+        const size_t m = queries.coarse.m, count = table_count(cells.count, cells.centroids);
+        require(fits(count, cells.centroids), "cells must fit the codes");
+        require(queries.dim == (fine_ ? graph_.fine.width : 0), "weights for the fine rows, if there are");
+        WalkRequest request = asked(m, k, beam, room, starts, threads, mask);
+        const Buffer<uint8_t> tables = make_buffer<uint8_t>(m * count * cells.centroids);
+        const Buffer<int16_t> rounded = make_buffer<int16_t>(m * queries.dim);
+        const Buffer<float> terms = make_buffer<float>(4 * m);
+        float* const to = terms.get();
+        const walking::RoundedQueries out{tables.get(), to, to + m, rounded.get(), to + 2 * m, to + 3 * m};
+        request.tables = out.tables;
+        request.scales = out.scales;
+        request.bases = out.bases;
+        request.weights = out.weights;
+        request.fine_scales = out.fine_scales;
+        return found(table, request, {out.bias, offset}, [&] {
+            make();
+            return walking::round_queries(table, queries, out) == m;
+        });
+    }
 
     bool fits(size_t tables, size_t values) const {
         return values == table_size(graph_.op) &&
@@ -238,6 +264,14 @@ Graph graph_of_codes(bool wide, const Neighbours& neighbours, const ByteRows& co
         "entry_bias"_a.noconvert().none(), "fine"_a.noconvert().none(),                           \
         "fine_bias"_a.noconvert().none()
 
+#define WALK_SIGNATURE                                                                            \
+    ", k: int, beam: int, room: int, starts: int, threads: int, mask: " ARRAY("uint8")             \
+    " | None = None, offset: int = 0, isa: str = '') -> tuple[" ARRAY("int64") ", " ARRAY("float32") \
+    ", " ARRAY("int64") "]"
+#define WALK_ARGUMENTS                                                                            \
+    "k"_a, "beam"_a, "room"_a, "starts"_a, "threads"_a, "mask"_a.noconvert() = nb::none(),         \
+        "offset"_a = 0, "isa"_a = ""
+
 void nestbit::python::add_graph_walk(nb::module_& m) {
     nb::class_<Graph>(m, "Graph", "A graph of rows, of views on arrays that were checked.")
         .def("walk", &Graph::walk, "tables"_a.noconvert(), "scales"_a.noconvert(), "bases"_a.noconvert(),
@@ -250,13 +284,12 @@ void nestbit::python::add_graph_walk(nb::module_& m) {
                      " | None = None, mask: " ARRAY("uint8") " | None = None, isa: str = '') -> tuple["
                      ARRAY("int64") ", " ARRAY("float32") ", " ARRAY("int64") "]"),
              "The k best rows a walk finds, and counts of rows scored and expanded.")
-        .def("search", &Graph::search, FLOAT_QUERIES_ARGUMENTS, "k"_a, "beam"_a, "room"_a, "starts"_a,
-             "threads"_a, "mask"_a.noconvert() = nb::none(), "offset"_a = 0, "isa"_a = "",
-             nb::sig("def search(self, " FLOAT_QUERIES_SIGNATURE ", k: int, beam: int, room: int, "
-                     "starts: int, threads: int, mask: " ARRAY("uint8") " | None = None, offset: int = 0, "
-                     "isa: str = '') -> tuple[" ARRAY("int64") ", " ARRAY("float32") ", "
-                     ARRAY("int64") "]"),
-             "What `walk` finds for queries as `round_queries` rounds them, with their bias added.");
+        .def("search", &Graph::search, FLOAT_QUERIES_ARGUMENTS, WALK_ARGUMENTS,
+             nb::sig("def search(self, " FLOAT_QUERIES_SIGNATURE WALK_SIGNATURE),
+             "What `walk` finds for queries as `round_queries` rounds them, with their bias added.")
+        .def("search_rows", &Graph::search_rows, "map"_a, "rows"_a.noconvert(), WALK_ARGUMENTS,
+             nb::sig("def search_rows(self, map: QueryMap, rows: " ARRAY("float32") WALK_SIGNATURE),
+             "What `search` finds for what a map makes of embeddings.");
     m.def("graph_of_codes", &graph_of_codes, "wide"_a, "neighbours"_a.noconvert(),
           "codes"_a.noconvert(), "scale"_a.noconvert().none(), "bias"_a.noconvert().none(),
           COMMON_ARGUMENTS,

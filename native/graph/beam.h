@@ -25,43 +25,46 @@ inline uint32_t ordered(float score) { return ordered_bits(std::bit_cast<uint32_
 
 // The best of all keys that were inserted, best first: as many as have `wanted` that count among
 // them, of which the last is one, or `room` if those are fewer. Rows that a filter leaves out do not
-// count. What comes in together or one by one makes no difference, and what was once too bad stays
-// so: a row met again is either held, with the same key, or has been too bad.
+// count, and none is inserted twice. What comes in together or one by one makes no difference.
 class Beam {
 public:
-    // `batch`: the most keys inserted at once.
-    Beam(size_t wanted, size_t room, size_t batch)
-        : wanted_(wanted), room_(room), keys_(room + batch + 1), places_(batch) {}
+    // `batch`: the most keys inserted at once. `merge` puts them in where all count, as wanted ==
+    // room tells.
+    Beam(size_t wanted, size_t room, size_t batch, MergeFn merge)
+        : wanted_(wanted), room_(room), merge_(wanted == room && room <= kMostMerged ? merge : nullptr),
+          keys_(std::max(room + batch + 1, round_up(room + 1, kMerged))), places_(batch) {}
 
-    void clear() { keys_[size_ = counting_ = next_ = 0] = kEnd; }
+    void clear() {
+        if (merge_) std::fill(keys_.begin(), keys_.end(), kEnd);
+        keys_[size_ = counting_ = next_ = 0] = kEnd;
+    }
     size_t size() const { return size_; }
     uint64_t operator[](size_t i) const { return keys_[i]; }
     bool full() const { return counting_ == wanted_ || size_ == room_; }
     uint64_t worst() const { return keys_[size_ - 1]; }
 
-    // Leaves out what it holds. `counts(key)` tells whether a key's row counts.
+    // `counts(key)` tells whether a key's row counts.
     template <typename Counts>
     void insert(uint64_t* from, size_t count, const Counts& counts) {
         uint64_t* const keys = keys_.data();
-        size_t added = 0;
-        for (size_t i = 0; i < count; ++i) {
-            const size_t at = places_before(from[i]);
-            const bool is_new = keys[at] >> 1 != from[i] >> 1;
-            from[added] = from[i];
-            places_[added] = at;
-            added += is_new;
+        if (count == 0) return;
+        if (merge_) {
+            next_ = merge_(keys, room_, from, count);
+            std::fill(keys + room_, keys + round_up(room_, kMerged), kEnd);
+            counting_ = size_ = std::min(room_, size_ + count);
+            return;
         }
-        if (added == 0) return;
-        added = sort(from, added);
+        for (size_t i = 0; i < count; ++i) places_[i] = places_before(from[i]);
+        sort(from, count);
         next_ = std::min(next_, places_[0]);
         size_t end = size_;
-        for (size_t i = added; i-- > 0; end = places_[i]) {
+        for (size_t i = count; i-- > 0; end = places_[i]) {
             uint64_t* const place = keys + places_[i];
             std::memmove(place + i + 1, place, (end - places_[i]) * sizeof(uint64_t));
             place[i] = from[i];
             counting_ += counts(from[i]);
         }
-        size_ += added;
+        size_ += count;
         while (size_ > room_ || counting_ > wanted_ ||
                (counting_ == wanted_ && !counts(keys[size_ - 1]))) {
             counting_ -= counts(keys[--size_]);
@@ -85,7 +88,6 @@ private:
 
     // How many keys are better, without a branch that depends on them: it would be mispredicted.
     size_t places_before(uint64_t key) const {
-        key |= 1;  // as it would be held if it has been expanded
         const uint64_t* from = keys_.data();
         size_t left = size_;
         while (left > 1) {
@@ -96,8 +98,8 @@ private:
         return static_cast<size_t>(from - keys_.data()) + (left && *from > key);
     }
 
-    // A few keys with their places_, best first; returns how many are left without repeats.
-    size_t sort(uint64_t* keys, size_t count) {
+    // A few keys with their places_, best first.
+    void sort(uint64_t* keys, size_t count) {
         for (size_t i = 1; i < count; ++i) {
             const uint64_t key = keys[i];
             const size_t place = places_[i];
@@ -109,16 +111,10 @@ private:
             keys[to] = key;
             places_[to] = place;
         }
-        size_t distinct = 1;
-        for (size_t i = 1; i < count; ++i) {
-            keys[distinct] = keys[i];
-            places_[distinct] = places_[i];
-            distinct += keys[i] != keys[distinct - 1];
-        }
-        return distinct;
     }
 
     size_t wanted_, room_, size_ = 0, counting_ = 0, next_ = 0;
+    MergeFn merge_;
     std::vector<uint64_t> keys_;  // kEnd after the last
     std::vector<size_t> places_;
 };

@@ -1,5 +1,6 @@
-// A set of row numbers. Open addressing, at most a quarter full, so that a row is mostly found or
-// missed at the first look; nothing in it branches on which rows come, as that is never predicted.
+// A set of row numbers. Open addressing, at most half full, and a quarter if as many came as were
+// expected, so that a row is mostly found or missed at the first look; nothing in it branches on
+// which rows come, as that is never predicted.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +24,7 @@ public:
 
     // To be called before add() is for so many rows.
     void make_room(size_t rows) {
-        while (4 * (size_ + rows) > slots_.size()) grow();
+        while (2 * (size_ + rows) > slots_.size()) grow();
     }
 
     // Whether it was not there.

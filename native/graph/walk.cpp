@@ -20,8 +20,11 @@
 namespace nestbit::walking {
 namespace {
 
-// Rows a walk meets for each of its beam, more or less.
-constexpr size_t kMet = 24;
+// Rows a walk meets, more or less: a number, and some for each of its beam.
+constexpr size_t kMet = 512, kMetMore = 16;
+// Codes are fetched so many at a time, between other work: a core waits while more cache lines are
+// asked for than it can have under way.
+constexpr size_t kFetched = 8;
 constexpr size_t kQueue = std::bit_ceil(kAhead + kMetAhead);
 
 // GCC takes a function that does nothing but fetch for one without effect, and drops its calls
@@ -50,8 +53,8 @@ public:
     Walker(const KernelTable& table, const WalkRequest& request)
         : table_(table), request_(request), graph_(*request.graph), wide_(graph_.op == Op::wide),
           fine_(graph_.fine.data != nullptr),
-          beam_(request.beam, request.room, std::max(graph_.degree, graph_.entry_count)),
-          best_(request.k, request.k, 1), met_(kMet * request.beam) {
+          beam_(request.beam, request.room, std::max(graph_.degree, graph_.entry_count), table.walk->merge),
+          best_(request.k, request.k, 1, table.walk->merge), met_(kMet + kMetMore * request.beam) {
         const size_t rows = round_up(std::max(graph_.degree, graph_.entry_count), kRowGroup);
         sums_ = make_buffer<int32_t>(rows);
         keys_.resize(rows);
@@ -82,6 +85,7 @@ public:
             std::fill(weights_.get() + dim, weights_.get() + padded_, int16_t{0});
             fine_scale_ = request_.fine_scales[q];
         }
+        coming_ = nullptr;
         beam_.clear();
         best_.clear();
         met_.clear();
@@ -108,8 +112,12 @@ private:
         std::partial_sort(first, first + static_cast<ptrdiff_t>(starts),
                           first + static_cast<ptrdiff_t>(found), std::greater<>());
         met_.make_room(starts);
-        for (size_t i = 0; i < starts; ++i) met_.add(graph_.entries[nestbit::row_of(keys_[i])]);
-        hold(graph_.entries, starts);
+        size_t distinct = 0;
+        for (size_t i = 0; i < starts; ++i) {
+            keys_[distinct] = keys_[i];
+            distinct += met_.add(graph_.entries[nestbit::row_of(keys_[i])]);
+        }
+        hold(graph_.entries, distinct);
     }
 
     // Rows are chosen and fetched, their neighbours met, and then scored, each step some rows ahead
@@ -125,10 +133,15 @@ private:
             if (done == chosen) break;
             if (met < chosen) {
                 meet(queue_[met % kQueue], news_[met % kQueue]);
-                if (++met - done < kMetAhead) continue;
+                if (++met - done < kMetAhead) {
+                    fetch_news(graph_.degree);
+                    continue;
+                }
             }
+            fetch_news(kFetched);
             const size_t slot = done++ % kQueue;
             score_news(news_[slot]);
+            fetch_news(graph_.degree);
             ++expanded_;
             if (fine_ && request_.mask.has(queue_[slot])) score_finely(queue_[slot]);
         }
@@ -148,12 +161,22 @@ private:
             news.rows[news.count] = all[i];
             news.count += met_.add(all[i]);
         }
-        for (size_t i = 0; i < news.count; ++i) {
-            news.codes[i] = graph_.codes.data + news.rows[i] * graph_.codes.stride;
+        coming_ = &news;
+        fetched_ = 0;
+    }
+
+    // What scoring the rows met last needs, of so many more of them.
+    void fetch_news(size_t count) {
+        if (!coming_) return;
+        News& news = *coming_;
+        const size_t last = std::min(news.count, fetched_ + count);
+        for (size_t& i = fetched_; i < last; ++i) {
+            const uint32_t row = news.rows[i];
+            news.codes[i] = graph_.codes.data + row * graph_.codes.stride;
             fetch(news.codes[i], graph_.width);
-            if (graph_.factors.scale_half) __builtin_prefetch(graph_.factors.scale_half + news.rows[i]);
-            if (graph_.factors.scale) __builtin_prefetch(graph_.factors.scale + news.rows[i]);
-            if (graph_.factors.bias) __builtin_prefetch(graph_.factors.bias + news.rows[i]);
+            if (graph_.factors.scale_half) __builtin_prefetch(graph_.factors.scale_half + row);
+            if (graph_.factors.scale) __builtin_prefetch(graph_.factors.scale + row);
+            if (graph_.factors.bias) __builtin_prefetch(graph_.factors.bias + row);
         }
     }
 
@@ -171,6 +194,7 @@ private:
             table_.walk->picked[wide_](news.codes.data() + i, std::min(kPicked, news.count - i),
                                        graph_.width, tables_, sums_.get() + i);
         }
+        fetch_news(kFetched);
         hold_best(news.rows.data(), news.count, scoring);
     }
 
@@ -234,6 +258,8 @@ private:
     std::vector<float> scale_, bias_;
     std::array<uint32_t, kQueue> queue_{};
     std::array<News, kQueue> news_;
+    News* coming_ = nullptr;  // the rows met last, of which so many were fetched
+    size_t fetched_ = 0;
     // Of the query.
     const uint8_t* tables_ = nullptr;
     Scoring terms_{};

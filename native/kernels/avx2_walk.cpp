@@ -109,6 +109,8 @@ const WalkKernels kAvx2Walk = {
     .lanes = {avx2::cells_lanes, kScalarWalk.lanes[1]},
     .picked = {avx2::picked_cells, kScalarWalk.picked[1]},
     .dot = {avx2::dot<true>, avx2::dot<false>},
+    .merge = nullptr,
+    .products = nullptr,
 };
 
 }  // namespace nestbit

@@ -35,6 +35,11 @@ void rescore_cells(const Candidates& rows, const float* weights, float* out);
 void picked_cells(const uint8_t* const* rows, size_t count, size_t width, const uint8_t* tables,
                   int32_t* sums);
 
+// avx512_beam.cpp
+size_t merge(uint64_t* keys, size_t room, const uint64_t* from, size_t count);
+void products(const float* rows, size_t dim, size_t count, const float* queries, size_t stride, size_t m,
+              float* out, size_t ld);
+
 // avx512_encode.cpp
 void encode(const CellBooks& books, const EncodeTile& tile, float* along, float* length2);
 void tables(const TableBooks& books, const float* query, const TablesOut& out);

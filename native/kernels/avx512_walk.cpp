@@ -159,6 +159,8 @@ const WalkKernels kAvx512Walk = {
     .lanes = {avx512::cells_lanes, avx512::wide_lanes},
     .picked = {avx512::picked_cells, kScalarWalk.picked[1]},
     .dot = {avx512::dot<true>, avx512::dot<false>},
+    .merge = avx512::merge,
+    .products = avx512::products,
 };
 
 }  // namespace nestbit

@@ -95,6 +95,8 @@ const WalkKernels kNeonWalk = {
     .lanes = {neon::cells_lanes, kScalarWalk.lanes[1]},
     .picked = {neon::picked_cells, kScalarWalk.picked[1]},
     .dot = {neon::dot<true>, neon::dot<false>},
+    .merge = nullptr,
+    .products = nullptr,
 };
 
 }  // namespace nestbit

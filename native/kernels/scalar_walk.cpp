@@ -48,6 +48,8 @@ const WalkKernels kScalarWalk = {
     .lanes = {lanes<cells_at>, lanes<wide_at>},
     .picked = {picked<cells_at>, picked<wide_at>},
     .dot = {dot<int8_t>, dot<uint8_t>},
+    .merge = nullptr,
+    .products = nullptr,
 };
 
 }  // namespace nestbit

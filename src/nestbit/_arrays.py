@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nestbit.errors import InputError
 
 Floats = NDArray[np.float32]
+_FLOAT32 = np.dtype(np.float32)
 
 # Rows are checked in blocks of about this many values, so that checking a large
 # array needs no temporary of the array's own size.
@@ -36,7 +37,7 @@ def as_embeddings(x: Any, *, name: str = "embeddings", dim: int | None = None) -
         raise InputError(f"{name} have no dimensions: shape {array.shape}")
     if dim is not None:
         check_dim(array, dim, name=name)
-    if array.dtype == np.float32:
+    if array.dtype == _FLOAT32:
         floats = np.ascontiguousarray(array)
     else:
         with np.errstate(over="ignore"):  # values beyond float32 become inf, reported below

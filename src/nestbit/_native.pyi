@@ -322,6 +322,25 @@ class Graph:
         What `walk` finds for queries as `round_queries` rounds them, with their bias added.
         """
 
+    def search_rows(
+        self,
+        map: QueryMap,
+        rows: numpy.typing.NDArray[numpy.float32],
+        k: int,
+        beam: int,
+        room: int,
+        starts: int,
+        threads: int,
+        mask: numpy.typing.NDArray[numpy.uint8] | None = None,
+        offset: int = 0,
+        isa: str = "",
+    ) -> tuple[
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.float32],
+        numpy.typing.NDArray[numpy.int64],
+    ]:
+        """What `search` finds for what a map makes of embeddings."""
+
 def graph_of_codes(
     wide: bool,
     neighbours: numpy.typing.NDArray[numpy.uint32],
@@ -336,6 +355,35 @@ def graph_of_codes(
     fine_bias: numpy.typing.NDArray[numpy.float32] | None,
 ) -> Graph:
     """A graph of rows' neighbours and every row's code."""
+
+class QueryMap:
+    """What a codec makes of queries, of arrays that were checked."""
+
+    def __init__(
+        self,
+        unit: bool,
+        squared: bool,
+        centred: bool,
+        mean: numpy.typing.NDArray[numpy.float32],
+        coordinates: numpy.typing.NDArray[numpy.float32],
+        rotated: bool,
+        first: numpy.typing.NDArray[numpy.int32],
+        width: numpy.typing.NDArray[numpy.int32],
+        books: numpy.typing.NDArray[numpy.float32],
+        offset: numpy.typing.NDArray[numpy.float32] | None,
+        step: numpy.typing.NDArray[numpy.float32] | None,
+    ) -> None: ...
+    def floats(
+        self, rows: numpy.typing.NDArray[numpy.float32], threads: int, isa: str = ""
+    ) -> tuple[
+        numpy.typing.NDArray[numpy.float32],
+        numpy.typing.NDArray[numpy.float32],
+        numpy.typing.NDArray[numpy.float32] | None,
+        numpy.typing.NDArray[numpy.float32] | None,
+    ]:
+        """
+        Coordinates, bias, and weights and a bias of the finer level, of embeddings.
+        """
 
 def round_queries(
     z: numpy.typing.NDArray[numpy.float32],

@@ -12,6 +12,7 @@ import nestbit as nb
 from nestbit.errors import FileFormatError, InputError
 from nestbit.index import profiles
 from nestbit.index.graph_file import Measured
+from nestbit.index.walk import walker_of
 from synthetic import text_like
 
 N = 2000
@@ -183,6 +184,33 @@ def test_every_metric_and_number_of_levels_is_walked(tmp_path, rows, queries, me
         assert recall(hits.ids, expected.ids) > 0.97
         same = hits.ids == expected.ids
         np.testing.assert_allclose(hits.scores[same], expected.scores[same], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize(
+    "spec",
+    ["nested(1) + int8", "nested(2, cell=4) + uint8", "rabitq(2) + int8", "rabitq(1)", "pq(8)"],
+)
+def test_queries_are_mapped_at_once_as_the_levels_map_them(tmp_path, rows, queries, metric, spec):
+    with make(tmp_path / "x.nest", rows, spec, metric=metric, profile="balanced") as index:
+        index.compact()
+        (segment,) = index._snapshot.segments
+        walker = walker_of(segment)
+        asked = 3 * queries
+        for got, want in zip(walker.mapping.floats(asked), walker._floats(asked), strict=True):
+            if want is None:
+                assert got is None
+            else:
+                np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
+def test_levels_behind_row_maps_are_walked_too(tmp_path, rows, queries):
+    spec = "pca(24) | nested(2) + int8"
+    with make(tmp_path / "x.nest", rows, spec, profile="speed") as index:
+        index.compact()
+        assert walker_of(index._snapshot.segments[0]).mapping is None
+        expected = index.search(queries, **ALL)
+        assert recall(index.search(queries, beam=200).ids, expected.ids) > 0.97
 
 
 def test_a_level_finer_than_the_walks_scores_what_is_found_anew(tmp_path, rows, queries):

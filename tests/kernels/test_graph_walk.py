@@ -154,6 +154,19 @@ class TestEqualsThePlainWalk:
     def test_of_every_degree(self, isa, degree, bits):
         Case.make(degree, 200, degree, 6, bits=bits).check(isa, 10, 30, 30, 3)
 
+    @pytest.mark.parametrize("beam", [1, 8, 31, 32, 33, 64, 65, 95, 96, 97, 127, 128, 129, 200])
+    @pytest.mark.parametrize("share", [None, 0.5])
+    def test_of_beams_of_every_width(self, isa, beam, share):
+        case = Case.make(beam, 400, 16, 6)
+        allowed = None if share is None else np.random.default_rng(beam).random(400) < share
+        for k in {1, beam}:
+            case.check(isa, k, beam, beam, 3, allowed)
+
+    def test_from_entries_that_come_twice(self, isa):
+        case = Case.make(2, 60, 8, 4)
+        case.entries = np.repeat(case.entries, 3)
+        case.check(isa, 5, 20, 20, 6)
+
     def test_of_one_row(self, isa):
         Case.make(0, 1, 1, 2).check(isa, 3, 5, 5, 1)
 

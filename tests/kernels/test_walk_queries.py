@@ -129,7 +129,7 @@ def test_many_queries_walk_in_several_calls(monkeypatch):
     cells, queries = some_queries(rng, 7, 10)
     graph = case.graph()
     expected = walk_floats(graph, cells, queries, 5, beam=20)
-    monkeypatch.setattr("nestbit.kernels.walk_queries._QUERIES_AT_ONCE", 3)
+    monkeypatch.setattr("nestbit.kernels.graph_walk._QUERIES_AT_ONCE", 3)
     found = walk_floats(graph, cells, queries, 5, beam=20, threads=2)
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.scores, expected.scores)

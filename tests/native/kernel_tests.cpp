@@ -624,7 +624,73 @@ void test_walk(const KernelTable& table, Op op, size_t n, size_t width) {
     }
 }
 
+// Keys that join a beam of `room` of which `held` places are taken; some are marked as expanded.
+void test_merge(const KernelTable& table, size_t room, size_t held, size_t count) {
+    const std::string what = std::string(table.name) + " beam of " + std::to_string(room) + " with " +
+                             std::to_string(held) + " and " + std::to_string(count);
+    std::vector<uint64_t> all;
+    while (all.size() < held + count) {
+        const uint64_t key = (uint64_t{random_engine()} << 32 | random_engine()) >> (all.size() % 40);
+        if (key > 1 && std::find(all.begin(), all.end(), key) == all.end()) all.push_back(key);
+    }
+    const size_t space = round_up(room, kMerged);
+    Block keys(8 * space), from(8 * count);
+    std::sort(all.begin(), all.begin() + static_cast<ptrdiff_t>(held), std::greater<>());
+    std::memset(keys.get(), 0, 8 * space);
+    std::memcpy(keys.get(), all.data(), 8 * held);
+    std::memcpy(from.get(), all.data() + held, 8 * count);
+    const auto* merged = reinterpret_cast<uint64_t*>(keys.get());
+    const size_t next = table.walk->merge(reinterpret_cast<uint64_t*>(keys.get()), room,
+                                          reinterpret_cast<const uint64_t*>(from.get()), count);
+    std::sort(all.begin(), all.end(), std::greater<>());
+    all.resize(std::max(space, all.size()));
+    size_t even = 0;
+    while (even < space && all[even] & 1) ++even;
+    check(std::equal(all.begin(), all.begin() + static_cast<ptrdiff_t>(room), merged), what);
+    check(even < space ? next == even : next >= space, what + ", next");
+}
+
+// Products of every row with every query, the same whatever comes with them.
+void test_products(const KernelTable& table, size_t n, size_t m, size_t dim) {
+    const std::string what = std::string(table.name) + " products of " + std::to_string(n) + " x " +
+                             std::to_string(dim) + " with " + std::to_string(m);
+    std::normal_distribution<float> normal;
+    Block rows(4 * n * dim), queries(4 * m * dim), out(4 * m * n);
+    auto* const x = reinterpret_cast<float*>(rows.get());
+    auto* const y = reinterpret_cast<float*>(queries.get());
+    auto* const found = reinterpret_cast<float*>(out.get());
+    std::generate_n(x, n * dim, [&] { return normal(random_engine); });
+    std::generate_n(y, m * dim, [&] { return normal(random_engine); });
+    table.walk->products(x, dim, n, y, dim, m, found, n);
+    for (size_t q = 0; q < m; ++q) {
+        for (size_t r = 0; r < n; ++r) {
+            double sum = 0, size = 0;
+            for (size_t d = 0; d < dim; ++d) {
+                sum += double{x[r * dim + d]} * double{y[q * dim + d]};
+                size += std::fabs(double{x[r * dim + d]} * double{y[q * dim + d]});
+            }
+            check(std::fabs(found[q * n + r] - sum) <= 1e-6 * size, what);
+            float alone;
+            table.walk->products(x + r * dim, dim, 1, y + q * dim, dim, 1, &alone, 1);
+            check(alone == found[q * n + r], what + ", one by one");
+        }
+    }
+}
+
 void test_table(const KernelTable& table) {
+    for (const size_t room : {1, 7, 8, 31, 32, 33, 64, 65, 96, 100, 128}) {
+        for (const size_t count : {1, 3, 32, 130}) {
+            if (!table.walk->merge) break;
+            for (const size_t held : {size_t{0}, room / 2, room}) test_merge(table, room, held, count);
+        }
+    }
+    for (const size_t dim : {1, 15, 16, 17, 64, 100}) {
+        for (const size_t m : {1, 3, 4, 5, 8}) {
+            for (const size_t n : {1, 2, 7, 8, 9, 17}) {
+                if (table.walk->products) test_products(table, n, m, dim);
+            }
+        }
+    }
     const size_t filters[] = {1, 2, 3, 6, 7};
     const size_t dims[] = {1, 2, 5, 7, 8, 13, 40, 63, 64, 65, 100, 127, 128, 384, 512, 1000, 1024, 1025};
     const size_t counts[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130};

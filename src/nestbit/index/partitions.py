@@ -44,8 +44,9 @@ class Probing:
     beam: int | None = None
 
     def __post_init__(self) -> None:
-        given = {k: v for k, v in vars(self).items() if v is not None}
-        if len(given) > 1:
+        n_probe, target, beam = self.n_probe, self.target_recall, self.beam
+        if (n_probe is not None) + (target is not None) + (beam is not None) > 1:
+            given = [name for name, value in vars(self).items() if value is not None]
             raise InputError(f"{' and '.join(given)} all tell how much is read; give one")
         if self.beam is not None:
             whole = isinstance(self.beam, int | np.integer) and not isinstance(self.beam, bool)

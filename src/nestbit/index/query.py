@@ -20,7 +20,7 @@ from nestbit.kernels.floats import top_k
 from nestbit.search import Hits, Plan, StageReport
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Query:
     """What is asked of `Index.search`: the best ``k`` rows for each of ``queries`` (m, dim)."""
 
@@ -46,19 +46,23 @@ class Query:
         )
         # Equal scores stand in the order of their rows, wherever compaction has put these.
         rows, scores = top_k(snapshot.row_numbers(places), scores, self.k)
-        hits = Hits(rows, scores, tuple(reports or ()))
-        return self._named(hits, catalog, snapshot)
+        return self._named(rows, scores, tuple(reports or ()), catalog, snapshot)
 
-    def _named(self, hits: Hits, catalog: Catalog, snapshot: Snapshot) -> Hits:
-        """Hits whose ids are row numbers with the rows' ids, documents and metadata."""
+    def _named(
+        self,
+        rows: Rows,
+        scores: Floats,
+        stages: tuple[StageReport, ...],
+        catalog: Catalog,
+        snapshot: Snapshot,
+    ) -> Hits:
+        """Hits of row numbers and scores (m, k), with the rows' ids, documents and metadata."""
         kind = snapshot.state.id_kind
-        if not self.documents and len(hits.ids) == 1:  # a query finds no row twice
-            ids = lookup.ids_of(catalog, snapshot, hits.ids[0])
-            return Hits(ids[None], hits.scores, hits.stages)
-        unique, inverse = _distinct(hits.ids)
+        if not self.documents and len(rows) == 1:  # a query finds no row twice
+            return Hits(lookup.ids_of(catalog, snapshot, rows[0])[None], scores, stages)
+        unique, inverse = _distinct(rows)
         if not self.documents:
-            ids = lookup.ids_of(catalog, snapshot, unique)
-            return Hits(ids[inverse], hits.scores, hits.stages)
+            return Hits(lookup.ids_of(catalog, snapshot, unique)[inverse], scores, stages)
         records = lookup.records_of(catalog, snapshot, unique)
         ids, texts, fields = (
             id_array([getattr(record, name) for record in records], kind_)
@@ -66,8 +70,8 @@ class Query:
         )
         return Hits(
             ids[inverse],
-            hits.scores,
-            hits.stages,
+            scores,
+            stages,
             documents=texts[inverse],
             metadata=fields[inverse],
         )

@@ -87,18 +87,18 @@ def _walked(
     None where a walk met fewer rows that pass a filter than are wanted: a scan finds them all.
     """
     codec = part.segment.codec
-    q = codec.prepare(queries)
     if reports is None:
-        found = walk_part(part, q, k, beam, threads)
+        found = walk_part(part, queries, k, beam, threads)
     else:
         began = time.perf_counter()
-        found = walk_part(part, q, k, beam, threads)
+        found = walk_part(part, queries, k, beam, threads)
         reports += _reports(part, codec, beam, found, time.perf_counter() - began)
-    if (found.ids[:, -1] < 0).any():
+    last = found.ids[:, -1]
+    if last[0] < 0 if len(last) == 1 else (last < 0).any():
         return None
     if not len(part.zeros):
         return found.ids, found.scores
-    return with_zero_rows(codec, [part], q, k, found.ids, found.scores)
+    return with_zero_rows(codec, [part], codec.prepare(queries), k, found.ids, found.scores)
 
 
 def _reports(

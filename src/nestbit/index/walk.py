@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from nestbit._arrays import Floats
 from nestbit.codecs import Codec, LevelCodes
 from nestbit.codecs.cell_coder import CellCoder
+from nestbit.codecs.coders import AffineCoder
 from nestbit.codecs.level import Level
+from nestbit.codecs.rotations import HadamardBasis
 from nestbit.codecs.scorers import Metric
 from nestbit.index.parts import Part
 from nestbit.index.segment import Segment
 from nestbit.kernels.floats import top_k
 from nestbit.kernels.graph_walk import CodeGraph, Factors, FineRows, Walked
+from nestbit.kernels.query_map import Bytes, Coordinates, QueryMap, walk_rows
 from nestbit.kernels.walk_queries import CellBooks, FloatQueries, walk_floats
 
 # A filter that lets fewer through is scanned: a walk would pass too many rows that do not count.
@@ -57,7 +60,8 @@ class Walker:
     """A graph of a segment's rows with their codes.
 
     ``coarse`` scores the rows that are met, ``fine``, if there is such a level, those visited. A
-    finer level than these scores what is found anew.
+    level that is ``finer`` scores what is found anew. ``mapping`` makes queries of embeddings;
+    None for a codec whose levels have row maps before their coders.
     """
 
     segment: Segment
@@ -65,6 +69,8 @@ class Walker:
     coarse: Level
     fine: Level | None
     books: CellBooks
+    mapping: QueryMap | None
+    finer: bool
 
     @classmethod
     def of(
@@ -88,7 +94,8 @@ class Walker:
         cells = coder.cells
         books = CellBooks(cells.first, cells.width, cells.books)
         fine = None if number is None else codec.levels[number]
-        return cls(segment, graph, codec.levels[0], fine, books)
+        mapping, finer = _mapping(codec, books, fine), bool(finished(codec, 1, 1))
+        return cls(segment, graph, codec.levels[0], fine, books, mapping, finer)
 
     def walk(
         self,
@@ -101,49 +108,55 @@ class Walker:
         offset: int = 0,
         threads: int | None = None,
     ) -> Walked:
-        """The best k rows for prepared queries (m, dim), of those in a ``mask`` of a share.
+        """The best k rows for queries (m, dim), of those in a ``mask`` of a share ``passing``.
 
         Ids count from ``offset`` on.
         """
+        room = None if mask is None else math.ceil(_ROOM * beam / passing)
+        anew = finished(self.segment.codec, k, beam) if self.finer else 0
+        if self.mapping is None:
+            found = walk_floats(
+                self.graph, self.books, self._floats(queries), anew or k,
+                beam=beam, room=room, mask=mask, offset=offset, threads=threads,
+            )  # fmt: skip
+        else:
+            found = walk_rows(
+                self.graph, self.mapping, queries, anew or k,
+                beam=beam, room=room, mask=mask, offset=offset, threads=threads,
+            )  # fmt: skip
+        return self._finished(queries, found, k, offset, threads) if anew else found
+
+    def _floats(self, queries: Floats) -> FloatQueries:
+        queries = self.segment.codec.prepare(queries)
         metric = self.coarse.query_metric(queries)
         coordinates, bias = self.coarse.weights(queries)
         weights = fine_bias = None
         if self.fine is not None:
             weights, fine_bias = self.fine.weights(queries)
             fine_bias = metric.query_bias(fine_bias)
-        asked = FloatQueries(coordinates, metric.query_bias(bias), metric.gain, weights, fine_bias)
-        room = None if mask is None else math.ceil(_ROOM * beam / passing)
-        anew = finished(self.segment.codec, k, beam)
-        found = walk_floats(
-            self.graph,
-            self.books,
-            asked,
-            anew or k,
-            beam=beam,
-            room=room,
-            mask=mask,
-            offset=offset,
-            threads=threads,
-        )
-        return self._finished(queries, found, k, offset, threads) if anew else found
+        return FloatQueries(coordinates, metric.query_bias(bias), metric.gain, weights, fine_bias)
 
     def _finished(
         self, queries: Floats, found: Walked, k: int, offset: int, threads: int | None
     ) -> Walked:
         """The best k of what was found, by the finest level."""
         codec = self.segment.codec
-        scorer = codec.scorer(queries, level=len(codec.levels) - 1)
+        scorer = codec.scorer(codec.prepare(queries), level=len(codec.levels) - 1)
         levels = [level for level, _ in scorer.parts]
-        missing = found.ids < 0
-        if len(queries) == 1 and not missing.any():  # a query finds no row twice
-            ids = np.sort(found.ids)
+        ids, missing = found.ids, found.ids < 0
+        gaps = bool(missing.any())
+        places = np.where(missing, 0, ids - offset) if gaps else ids - offset
+        if all(map(self.segment.holds, levels)):
+            codes = [self.segment.level(i) for i in levels]
+        elif len(queries) == 1 and not gaps:  # a query finds no row twice
+            ids = np.sort(ids)
             codes = self.segment.take(levels, ids[0] - offset)
-            scores = scorer.rescore_parts(codes, np.arange(ids.size)[None], threads=threads)
+            places = np.arange(ids.size)[None]
         else:
-            ids = found.ids
-            places, local = np.unique(np.where(missing, offset, ids), return_inverse=True)
-            codes = self.segment.take(levels, places - offset)
-            scores = scorer.rescore_parts(codes, local.reshape(ids.shape), threads=threads)
+            some, local = np.unique(places, return_inverse=True)
+            codes, places = self.segment.take(levels, some), local.reshape(ids.shape)
+        scores = scorer.rescore_parts(codes, places, threads=threads)
+        if gaps:
             scores[missing] = -np.inf
         return Walked(*top_k(ids, scores, k), found.scored, found.expanded)
 
@@ -160,6 +173,31 @@ def walker_of(segment: Segment) -> Walker:
             graph.walker = Walker.of(segment, graph.neighbours, graph.entries)
         walker: Walker = graph.walker
         return walker
+
+
+def _mapping(codec: Codec, books: CellBooks, fine: Level | None) -> QueryMap | None:
+    coarse = codec.levels[0]
+    coder = coarse.coder
+    assert isinstance(coder, CellCoder)
+    if coarse.ops or (fine is not None and fine.ops):
+        return None
+    basis, bytes_ = coder.basis, None
+    if isinstance(basis, HadamardBasis):
+        rows, rotated = basis.signs.astype(np.float32), True
+    else:
+        rows, rotated = basis.back, False
+    if fine is not None:
+        assert isinstance(fine.coder, AffineCoder)
+        assert fine.coder.offset is not None
+        assert fine.coder.step is not None
+        bytes_ = Bytes(fine.coder.offset, fine.coder.step)
+    return QueryMap(
+        books,
+        Coordinates(basis.mean, rows, rotated, coder.factor.offset),
+        bytes_,
+        unit=codec.metric == "cosine",
+        squared=codec.metric == "l2",
+    )
 
 
 def _fine_rows(segment: Segment, level: int) -> FineRows:
@@ -189,7 +227,7 @@ def walk_width(part: Part, beam: int | None, k: int, target_recall: float | None
 
 
 def walk_part(part: Part, queries: Floats, k: int, beam: int, threads: int | None) -> Walked:
-    """The best min(k, live) rows for prepared queries (m, dim), by their places in all segments."""
+    """The best min(k, live) rows for queries (m, dim), by their places in all segments."""
     k = min(k, part.live)
     return walker_of(part.segment).walk(
         queries,

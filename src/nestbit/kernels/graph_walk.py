@@ -11,6 +11,7 @@ instruction set.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,8 +56,7 @@ class FineRows:
     bias: Floats | None = None
 
 
-@dataclass(frozen=True)
-class Walked:
+class Walked(NamedTuple):
     """Ids and scores (m, k), best first, padded with -1 and -inf, and per query (m,) the counts.
 
     ``scored`` rows had their codes looked up, repeats counted; ``expanded`` ones had their
@@ -145,10 +145,12 @@ class CodeGraph:
             raise InputError(str(error)) from None
 
     def _walk(self, queries: tuple[Any, ...], options: _Options, mask: Mask | None) -> Walked:
-        tables, scales, bases, weights, fine_scales = queries
-        m = len(tables)
-        if m <= _QUERIES_AT_ONCE:
-            found = self.native.walk(
+        def walk(some: slice | None) -> Walked:
+            part = queries
+            if some is not None:
+                part = tuple(None if array is None else array[some] for array in queries)
+            tables, scales, bases, weights, fine_scales = part
+            ids, scores, counts = self.native.walk(
                 tables,
                 scales,
                 bases,
@@ -161,14 +163,9 @@ class CodeGraph:
                 fine_scales,
                 mask,
             )
-            return Walked(found[0], found[1], found[2][:, 0], found[2][:, 1])
-        parts = []
-        for first in range(0, m, _QUERIES_AT_ONCE):
-            at = slice(first, first + _QUERIES_AT_ONCE)
-            part = tuple(None if array is None else array[at] for array in queries)
-            parts.append(self._walk(part, options, mask))
-        fields = zip(*((p.ids, p.scores, p.scored, p.expanded) for p in parts), strict=True)
-        return Walked(*(np.concatenate(field) for field in fields))
+            return Walked(ids, scores, counts[:, 0], counts[:, 1])
+
+        return in_parts(len(queries[0]), walk)
 
     def _checked(
         self, queries: tuple[Any, ...], options: _Options, mask: Any
@@ -206,6 +203,14 @@ class CodeGraph:
         scales, bases = _factors(scales, "scales", m), _factors(bases, "bases", m)
         queries = np.ascontiguousarray(tables), scales, bases, weights, fine_scales
         return queries, _Options(k, beam, room, starts, threads), mask
+
+
+def in_parts(m: int, walk: Callable[[slice | None], Walked]) -> Walked:
+    """What ``walk`` finds for some of m queries, or for all, of all of them."""
+    if m <= _QUERIES_AT_ONCE:
+        return walk(None)
+    parts = [walk(slice(at, at + _QUERIES_AT_ONCE)) for at in range(0, m, _QUERIES_AT_ONCE)]
+    return Walked(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def integer_weights(weights: Floats) -> tuple[NDArray[np.int16], Floats]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nestbit import _native
 from nestbit.errors import InputError
 from nestbit.kernels import Floats, _factors, _float_weights, _matrix, _threads, cells_tables, isa
-from nestbit.kernels.graph_walk import CodeGraph, Walked
+from nestbit.kernels.graph_walk import CodeGraph, Walked, in_parts
 
 __all__ = ["CellBooks", "FloatQueries", "Rounded", "round_queries", "walk_floats"]
 
@@ -25,8 +25,6 @@ _Arguments = tuple[
     Floats | None,
     Floats | None,
 ]
-# Queries of one call of the kernel, after which an interrupt is heard.
-_QUERIES_AT_ONCE = 1024
 
 
 class CellBooks(NamedTuple):
@@ -110,22 +108,18 @@ def walk_floats(
     Scores have the queries' bias, and ids count from ``offset`` on. Raises `InputError` as these
     two do.
     """
-    m = len(queries.coordinates)
-    if m > _QUERIES_AT_ONCE:
-        parts = [
-            walk_floats(
-                graph, cells, queries.at(slice(at, at + _QUERIES_AT_ONCE)), k,
-                beam=beam, room=room, starts=starts, mask=mask, offset=offset, threads=threads,
-            )
-            for at in range(0, m, _QUERIES_AT_ONCE)
-        ]  # fmt: skip
-        return Walked(*(np.concatenate(field) for field in zip(*map(_fields, parts), strict=True)))
     count = _count(queries, threads)
     among = beam if mask is None else 4 * beam if room is None else room
-    try:
+
+    def walk(some: slice | None) -> Walked:
+        part = queries if some is None else queries.at(some)
         ids, scores, counts = graph.native.search(
-            *_arguments(cells, queries), k, beam, among, starts, count, mask, offset
+            *_arguments(cells, part), k, beam, among, starts, count, mask, offset
         )
+        return Walked(ids, scores, counts[:, 0], counts[:, 1])
+
+    try:
+        return in_parts(len(queries.coordinates), walk)
     except (TypeError, ValueError):
         rounded = round_queries(cells, queries, threads=threads)
         found = graph.walk(
@@ -136,7 +130,6 @@ def walk_floats(
         return Walked(ids, found.scores + rounded.bias[:, None], found.scored, found.expanded)
     except IndexError as error:
         raise InputError(str(error)) from None
-    return Walked(ids, scores, counts[:, 0], counts[:, 1])
 
 
 def _arguments(cells: CellBooks, queries: FloatQueries) -> _Arguments:
@@ -148,10 +141,6 @@ def _arguments(cells: CellBooks, queries: FloatQueries) -> _Arguments:
 def _count(queries: FloatQueries, threads: int | None) -> int:
     # One query is one thread's work.
     return 1 if threads is None and len(queries.coordinates) == 1 else _threads(threads)
-
-
-def _fields(found: Walked) -> tuple[Any, ...]:
-    return found.ids, found.scores, found.scored, found.expanded
 
 
 def _checked(cells: CellBooks, queries: FloatQueries) -> _Arguments:
