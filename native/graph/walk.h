@@ -16,6 +16,7 @@ inline constexpr uint32_t kMaxRows = uint32_t{1} << 31;
 inline constexpr size_t kAhead = 2;
 // The neighbours' numbers are read so many rows before their codes are scored.
 inline constexpr size_t kMetAhead = 2;
+static_assert(kMetAhead >= 2, "codes are fetched while the rows before are scored");
 
 // What a row's sum of table values is multiplied with and what is added: null for 1 and 0.
 struct Factors {

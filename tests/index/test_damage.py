@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nestbit as nb
-from nestbit.errors import FileFormatError
+from nestbit.errors import FileFormatError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,25 @@ def test_a_flipped_bit_of_the_codes_is_found_by_check(path):
     flip(segment(path), segment(path).stat().st_size - 5000)
     with nb.open(path) as index, pytest.raises(FileFormatError, match=r"level1\.data.*altered"):
         index.check()
+
+
+@pytest.mark.parametrize("pin", ["none", "coarse"])
+def test_an_altered_factor_of_a_scan_is_named(tmp_path, rows, pin):
+    with nb.create(tmp_path / "x.nest", "rabitq(1)", fit_rows=100) as index:
+        index.add(range(200), rows[:200])
+        index.compact()
+        (part,) = index._snapshot.segments
+        written = part.level(0).factors["scale"][150:158].tobytes()
+    file = segment(tmp_path / "x.nest")
+    whole = file.read_bytes()
+    assert whole.count(written) == 1
+    file.write_bytes(whole.replace(written, b"\xff" * len(written)))
+    with nb.open(tmp_path / "x.nest", pin=pin) as index:
+        expected = (
+            (FileFormatError, "scale' is altered") if pin == "coarse" else (InputError, "NaN")
+        )
+        with pytest.raises(expected[0], match=expected[1]):
+            index.search(rows[:1])
 
 
 def test_every_fault_is_told_at_once(path):

@@ -111,6 +111,7 @@ class CellScorer:
             ranges=ranges,
             visits=visits,
             threads=threads,
+            finite=codes.proved,
         )
         return ids, scores + self.metric.query_bias(self.bias)[:, None]
 

@@ -22,12 +22,14 @@ class LevelCodes:
     ``data`` is (n, width): packed bits in `numpy.packbits` order, cells of 4 bits two to a byte
     (the even one low) or of 8 bits, int8/uint8, or float16/float32 (bfloat16 as uint16).
     ``factors`` are arrays of shape (n,): ``norm2`` float32, the squared length for l2; ``offset``
-    float32, the product of the centred row with the mean; ``scale`` float16.
+    float32, the product of the centred row with the mean; ``scale`` float16. Where they are
+    ``proved`` to be finite, scans do not look at them again.
     """
 
     layout: Layout
     data: NDArray[Any]
     factors: Mapping[str, Factor] = field(default_factory=dict)
+    proved: bool = False
 
     def __len__(self) -> int:
         return len(self.data)

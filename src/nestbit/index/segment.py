@@ -227,8 +227,14 @@ class Segment:
     def _in_memory(self, i: int) -> LevelCodes:
         """A level read from the file: pages of its map would count twice."""
         factors = {name: self._file.read(f"level{i}.{name}") for name in self._factors[i]}
+        for name, factor in factors.items():
+            if not np.isfinite(factor).all():
+                raise FileFormatError(
+                    f"{self.path}: array 'level{i}.{name}' is altered (it holds NaN or infinity); "
+                    "restore the index from a copy"
+                )
         data = self._file.read(f"level{i}.data")
-        return LevelCodes(self.codec.levels[i].coder.layout, data, factors)
+        return LevelCodes(self.codec.levels[i].coder.layout, data, factors, proved=True)
 
     @cached_property
     def _columns(self) -> list[list[_Column]]:

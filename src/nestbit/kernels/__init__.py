@@ -160,6 +160,7 @@ def cells_scan(
     ranges: Any = None,
     visits: Any = None,
     threads: int | None = None,
+    finite: bool = False,
 ) -> tuple[Ids, Floats]:
     """Return ids and scores, both (m, k), of the k rows whose cells look up the largest sums.
 
@@ -167,8 +168,9 @@ def cells_scan(
     exact, the rest float32, rounded after every operation. ``rows`` (n, width) and ``tables``
     (m, 2 * width, 16), or of wide cells (m, width, 256), are uint8; ``scales`` and ``bases``
     (m,) and ``row_bias`` (n,) float32, by default 1, 0 and 0; ``row_scale`` (n,) float16 or
-    float32, by default 1. Raises `InputError` for another dtype or shape, more than 65,536
-    cells, k outside 1..n, or ranges out of order.
+    float32, by default 1. The factors of the rows that may be found have to be finite, which is
+    not looked into where they are known to be ``finite``. Raises `InputError` for another dtype or
+    shape, more than 65,536 cells, k outside 1..n, or ranges out of order.
     """
     rows = _matrix(rows, "rows", np.uint8)
     tables = _tables(tables, np.uint8, rows.shape[1])
@@ -178,8 +180,9 @@ def cells_scan(
     visits = check_visits(visits, ranges, len(tables))
     scales = _factors(scales, "scales", len(tables))
     bases = _factors(bases, "bases", len(tables))
-    row_scale = _factors(row_scale, "row_scale", len(rows), np.float16, np.float32, ranges=ranges)
-    row_bias = _factors(row_bias, "row_bias", len(rows), ranges=ranges)
+    n, known = len(rows), np.empty((0, 2), np.int64) if finite else ranges
+    row_scale = _factors(row_scale, "row_scale", n, np.float16, np.float32, ranges=known)
+    row_bias = _factors(row_bias, "row_bias", n, ranges=known)
     return _native.cells_scan(
         rows, tables, k, scales, bases, row_scale, row_bias, _threads(threads), mask, ranges, visits
     )
