@@ -74,6 +74,23 @@ public:
         set_size(graph_.codes.count);
     }
 
+    void set_finest(const AnyRows& rows, const Maybe<Floats>& bias) {
+        finest_ = rows;
+        finest_row_bias_ = bias;
+        graph_.finest = row_block(*finest_, "finest rows must be contiguous along the last axis");
+        require(graph_.finest.count == graph_.n, "one finest row per row");
+        require(!bias || bias->shape(0) == graph_.n, "one finest bias per row");
+        if (is_half(*finest_)) {
+            graph_.finest_element = Element::f16;
+        } else if (finest_->dtype() == nb::dtype<uint16_t>()) {
+            graph_.finest_element = Element::bf16;
+        } else {
+            require(finest_->dtype() == nb::dtype<float>(), "finest rows must be float16, bfloat16 or float32");
+            graph_.finest_element = Element::f32;
+        }
+        if (bias) graph_.finest_bias = finest_row_bias_->data();
+    }
+
     nb::tuple walk(const Tables& tables, const Floats& scales, const Floats& bases, size_t k, size_t beam,
                    size_t room, size_t starts, size_t threads, const Maybe<Weights>& weights,
                    const Maybe<Floats>& fine_scales, const Maybe<Bytes>& mask,
@@ -110,17 +127,27 @@ public:
     }
 
     // The same for what a map makes of embeddings.
-    nb::tuple search_rows(const QueryMap& map, const QueryRows& rows, WALK_OPTIONS) const {
+    // With `finish` so many rows of each query are ordered anew by the finest level.
+    nb::tuple search_rows(const QueryMap& map, const QueryRows& rows, WALK_OPTIONS, size_t finish) const {
         const RowBlock block = row_block(rows, "queries must be contiguous along the last axis");
         const size_t m = block.count, r = map.coordinates(), dim = map.fine() ? map.dim() : 0;
         require(rows.shape(1) == map.dim(), "queries must have the map's dimensions");
         require(threads >= 1, "threads must be at least 1");
-        const Buffer<float> room_for = make_buffer<float>(m * (r + dim + 2));
+        const size_t padded = finish ? round_up(map.dim(), kPad) : 0;
+        if (finish) {
+            require(finest_ && fine_ && finest_->shape(1) == map.dim(), "a finest level of the map's dimensions");
+            require(k <= finish && finish <= beam, "k <= finish <= beam");
+        }
+        const Buffer<float> values = make_buffer<float>(m * padded);
+        const Buffer<float> room_for = make_buffer<float>(m * (r + dim + 3));
         float* const to = room_for.get();
-        const walking::MappedQueries mapped{to, to + m * r, to + m * (r + 1), to + m * (r + 1 + dim)};
+        float* const last = to + m * (r + 2 + dim);
+        const walking::MappedQueries mapped{to,   to + m * r, to + m * (r + 1), to + m * (r + 1 + dim),
+                                            finish ? values.get() : nullptr, last};
         const KernelTable& table = table_of(isa);
+        const walking::Finish finishing{finish, mapped.values, padded, last, map.gain()};
         return searched(table, map.floats(m, mapped, threads), [&] { map(table, block, threads, mapped); },
-                        WALK_OPTION_NAMES);
+                        WALK_OPTION_NAMES, finishing);
     }
 
 private:
@@ -135,7 +162,7 @@ private:
     // `make` makes the queries, before they are rounded.
     template <typename Make>
     nb::tuple searched(const KernelTable& table, const walking::FloatQueries& queries, const Make& make,
-                       WALK_OPTIONS) const {
+                       WALK_OPTIONS, const walking::Finish& finish = {}) const {
         const CellRanges& cells = queries.coarse.cells;
         const size_t m = queries.coarse.m, count = table_count(cells.count, cells.centroids);
         require(fits(count, cells.centroids), "cells must fit the codes");
@@ -151,7 +178,8 @@ private:
         request.bases = out.bases;
         request.weights = out.weights;
         request.fine_scales = out.fine_scales;
-        return found(table, request, {out.bias, offset}, [&] {
+        request.finish = finish;
+        return found(table, request, {finish.values ? nullptr : out.bias, offset}, [&] {
             make();
             return walking::round_queries(table, queries, out) == m;
         });
@@ -195,8 +223,8 @@ private:
             const nb::gil_scoped_release released;
             finite = prepare();
             if (finite) walking::walk(table, request, ids_to, scores_to, counts_to);
-            for (size_t i = 0; finite && added.bias && i < m * k; ++i) {
-                scores_to[i] += added.bias[i / k];
+            for (size_t i = 0; finite && i < m * k; ++i) {
+                if (added.bias) scores_to[i] += added.bias[i / k];
                 if (ids_to[i] >= 0) ids_to[i] += added.offset;
             }
         }
@@ -235,6 +263,8 @@ private:
     Maybe<Floats> entry_bias_;
     Maybe<AnyRows> fine_;
     Maybe<Floats> fine_bias_;
+    Maybe<AnyRows> finest_;
+    Maybe<Floats> finest_row_bias_;
     Maybe<Neighbours> neighbours_;
     Maybe<ByteRows> codes_;
     Maybe<AnyFactors> scale_;
@@ -264,10 +294,10 @@ Graph graph_of_codes(bool wide, const Neighbours& neighbours, const ByteRows& co
         "entry_bias"_a.noconvert().none(), "fine"_a.noconvert().none(),                           \
         "fine_bias"_a.noconvert().none()
 
-#define WALK_SIGNATURE                                                                            \
+#define WALK_SIGNATURE(MORE)                                                                      \
     ", k: int, beam: int, room: int, starts: int, threads: int, mask: " ARRAY("uint8")             \
-    " | None = None, offset: int = 0, isa: str = '') -> tuple[" ARRAY("int64") ", " ARRAY("float32") \
-    ", " ARRAY("int64") "]"
+    " | None = None, offset: int = 0, isa: str = ''" MORE ") -> tuple[" ARRAY("int64") ", "        \
+    ARRAY("float32") ", " ARRAY("int64") "]"
 #define WALK_ARGUMENTS                                                                            \
     "k"_a, "beam"_a, "room"_a, "starts"_a, "threads"_a, "mask"_a.noconvert() = nb::none(),         \
         "offset"_a = 0, "isa"_a = ""
@@ -285,11 +315,14 @@ void nestbit::python::add_graph_walk(nb::module_& m) {
                      ARRAY("int64") ", " ARRAY("float32") ", " ARRAY("int64") "]"),
              "The k best rows a walk finds, and counts of rows scored and expanded.")
         .def("search", &Graph::search, FLOAT_QUERIES_ARGUMENTS, WALK_ARGUMENTS,
-             nb::sig("def search(self, " FLOAT_QUERIES_SIGNATURE WALK_SIGNATURE),
+             nb::sig("def search(self, " FLOAT_QUERIES_SIGNATURE WALK_SIGNATURE("")),
              "What `walk` finds for queries as `round_queries` rounds them, with their bias added.")
-        .def("search_rows", &Graph::search_rows, "map"_a, "rows"_a.noconvert(), WALK_ARGUMENTS,
-             nb::sig("def search_rows(self, map: QueryMap, rows: " ARRAY("float32") WALK_SIGNATURE),
-             "What `search` finds for what a map makes of embeddings.");
+        .def("set_finest", &Graph::set_finest, "rows"_a.noconvert(), "bias"_a.noconvert().none(),
+             nb::sig("def set_finest(self, rows: " ANY_ARRAY ", bias: " ARRAY("float32") " | None) -> None"),
+             "A level of floats that searches of embeddings may finish with.")
+        .def("search_rows", &Graph::search_rows, "map"_a, "rows"_a.noconvert(), WALK_ARGUMENTS, "finish"_a = 0,
+             nb::sig("def search_rows(self, map: QueryMap, rows: " ARRAY("float32") WALK_SIGNATURE(", finish: int = 0")),
+             "What `search` finds for what a map makes of embeddings, or their best by the finest level.");
     m.def("graph_of_codes", &graph_of_codes, "wide"_a, "neighbours"_a.noconvert(),
           "codes"_a.noconvert(), "scale"_a.noconvert().none(), "bias"_a.noconvert().none(),
           COMMON_ARGUMENTS,

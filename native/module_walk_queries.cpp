@@ -44,7 +44,7 @@ nb::tuple mapped(const QueryMap& map, const QueryRows& rows, size_t threads, con
     const size_t m = block.count, fine = map.fine() ? m : 0;
     auto coordinates = new_array<float>(m, map.coordinates()), weights = new_array<float>(fine, map.dim());
     auto bias = new_array<float>(m), fine_bias = new_array<float>(fine);
-    const walking::MappedQueries out{coordinates.data(), bias.data(), weights.data(), fine_bias.data()};
+    const walking::MappedQueries out{coordinates.data(), bias.data(), weights.data(), fine_bias.data(), nullptr, nullptr};
     {
         const nb::gil_scoped_release released;
         map(table, block, threads, out);

@@ -81,6 +81,10 @@ private:
         }
         const auto length2 = static_cast<float>(map_.squared ? squares(row, dim) : 0);
         out_.bias[q] = biased(row, map_.mean, length2);
+        if (out_.values) {
+            std::copy_n(row, padded_, out_.values + q * padded_);
+            out_.values_bias[q] = -length2;
+        }
         if (map_.offset) {
             out_.fine_bias[q] = biased(row, map_.offset, length2);
             float* const weights = out_.weights + q * dim;

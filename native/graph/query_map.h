@@ -30,6 +30,9 @@ struct MappedQueries {
     float* bias;         // (m,), as those of FloatQueries
     float* weights;      // (m, dim)
     float* fine_bias;    // (m,)
+    // Of a level of floats, if there is room: the values, zero-padded to round_up(dim, kPad), and bias.
+    float* values;
+    float* values_bias;
 };
 
 // Each query by itself, whatever others come with it: equal queries have equal hits.

@@ -54,13 +54,17 @@ public:
         : table_(table), request_(request), graph_(*request.graph), wide_(graph_.op == Op::wide),
           fine_(graph_.fine.data != nullptr),
           beam_(request.beam, request.room, std::max(graph_.degree, graph_.entry_count), table.walk->merge),
-          best_(request.k, request.k, 1, table.walk->merge), met_(kMet + kMetMore * request.beam) {
+          best_(wanted(request), wanted(request), 1, table.walk->merge), met_(kMet + kMetMore * request.beam) {
         const size_t rows = round_up(std::max(graph_.degree, graph_.entry_count), kRowGroup);
         sums_ = make_buffer<int32_t>(rows);
         keys_.resize(rows);
         if (fine_) {
             padded_ = round_up(graph_.fine.width, kPad);
             weights_ = make_buffer<int16_t>(padded_);
+        }
+        if (request.finish.values) {
+            kept_.resize(request.finish.kept);
+            finest_.resize(request.finish.kept);
         }
         if (graph_.factors.scale_half) scale_half_.resize(graph_.degree);
         if (graph_.factors.scale) scale_.resize(graph_.degree);
@@ -92,12 +96,17 @@ public:
         scored_ = expanded_ = 0;
         start();
         follow();
+        if (request_.finish.values) finish(q);
         emit(ids + q * request_.k, scores + q * request_.k);
         counts[2 * q] = static_cast<int64_t>(scored_);
         counts[2 * q + 1] = static_cast<int64_t>(expanded_);
     }
 
 private:
+    static size_t wanted(const WalkRequest& request) {
+        return request.finish.values ? request.finish.kept : request.k;
+    }
+
     void start() {
         const size_t count = graph_.entry_count;
         table_.walk->lanes[wide_](graph_.entry_codes, round_up(count, kLanes) / kLanes, graph_.width,
@@ -226,6 +235,24 @@ private:
         best_.insert(&key, 1, [](uint64_t) { return true; });
     }
 
+    // The rows of best_ ordered by the finest level.
+    void finish(size_t q) {
+        const Finish& by = request_.finish;
+        const size_t count = best_.size();
+        for (size_t i = 0; i < count; ++i) kept_[i] = row_of(best_[i]);
+        const Candidates rows{graph_.finest.data, graph_.finest.stride,
+                              graph_.finest.width / element_bytes(graph_.finest_element), kept_.data(), count};
+        table_.rescore[static_cast<size_t>(graph_.finest_element)](rows, by.values + q * by.stride,
+                                                                   finest_.data());
+        best_.clear();
+        for (size_t i = 0; i < count; ++i) {
+            float score = by.gain * finest_[i] + by.bias[q];
+            if (graph_.finest_bias) score += graph_.finest_bias[kept_[i]];
+            uint64_t key = key_of(ordered(score), static_cast<uint32_t>(kept_[i]));
+            best_.insert(&key, 1, [](uint64_t) { return true; });
+        }
+    }
+
     void emit(int64_t* ids, float* scores) const {
         const Beam& from = fine_ ? best_ : beam_;
         size_t count = 0;
@@ -255,7 +282,8 @@ private:
     size_t padded_ = 0;
     Buffer<int16_t> weights_;
     std::vector<uint16_t> scale_half_;
-    std::vector<float> scale_, bias_;
+    std::vector<float> scale_, bias_, finest_;
+    std::vector<int64_t> kept_;
     std::array<uint32_t, kQueue> queue_{};
     std::array<News, kQueue> news_;
     News* coming_ = nullptr;  // the rows met last, of which so many were fetched

@@ -42,6 +42,20 @@ struct Graph {
     RowBlock fine;
     bool fine_signed;
     const float* fine_bias;
+    // A level of floats that scores the best rows of a walk anew, or null.
+    RowBlock finest;
+    Element finest_element;
+    const float* finest_bias;
+};
+
+// How the finest level scores rows: gain * product with a query's values + bias_q + bias_r. `kept`
+// rows of each query are.
+struct Finish {
+    size_t kept;
+    const float* values;  // (m, stride), zero-padded as RescoreFn wants them; null for no such level
+    size_t stride;
+    const float* bias;    // (m,)
+    float gain;
 };
 
 struct WalkRequest {
@@ -52,13 +66,15 @@ struct WalkRequest {
     const int16_t* weights;           // (m, fine width), bounded as RowDotFn tells
     const float* fine_scales;         // (m,)
     Bitmap mask{nullptr};             // rows that may be found
+    Finish finish{};                  // k <= kept <= beam
     size_t threads;
 };
 
 // From the best `starts` entries always on to the best row met that has not been expanded, until
 // all of the `beam` best have been. Rows that may not be found are walked through like others, but
 // do not count among the `beam` as long as no more than `room` rows are held. The k best by the
-// finer level of all rows expanded are found, without it those of the beam.
+// finer level of all rows expanded are found, without it those of the beam; to finish, as many as
+// are kept of them are ordered anew by the finest level.
 //
 // ids and scores (m, k), best first, the rest -1 and -infinity; counts (m, 2): rows scored by their
 // codes, repeats included, and rows expanded. Throws std::out_of_range for a neighbour that is no

@@ -322,6 +322,11 @@ class Graph:
         What `walk` finds for queries as `round_queries` rounds them, with their bias added.
         """
 
+    def set_finest(
+        self, rows: numpy.typing.NDArray[Any], bias: numpy.typing.NDArray[numpy.float32] | None
+    ) -> None:
+        """A level of floats that searches of embeddings may finish with."""
+
     def search_rows(
         self,
         map: QueryMap,
@@ -334,12 +339,15 @@ class Graph:
         mask: numpy.typing.NDArray[numpy.uint8] | None = None,
         offset: int = 0,
         isa: str = "",
+        finish: int = 0,
     ) -> tuple[
         numpy.typing.NDArray[numpy.int64],
         numpy.typing.NDArray[numpy.float32],
         numpy.typing.NDArray[numpy.int64],
     ]:
-        """What `search` finds for what a map makes of embeddings."""
+        """
+        What `search` finds for what a map makes of embeddings, or their best by the finest level.
+        """
 
 def graph_of_codes(
     wide: bool,

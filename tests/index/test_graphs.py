@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -202,6 +203,30 @@ def test_queries_are_mapped_at_once_as_the_levels_map_them(tmp_path, rows, queri
                 assert got is None
             else:
                 np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("last", ["float16", "bfloat16", "float32"])
+def test_a_finest_level_in_memory_ends_walks_as_one_that_is_read(
+    tmp_path, rows, queries, metric, last
+):
+    spec = f"nested(1) + int8 + {last}"
+    with make(tmp_path / "x.nest", rows, spec, metric=metric, profile="speed") as index:
+        index.compact()
+        walker = walker_of(index._snapshot.segments[0])
+        assert walker.finishes
+        reading = replace(walker, finishes=False)
+        mask = np.random.default_rng(1).integers(0, 256, N // 8).astype(np.uint8)
+        for options in ({}, {"mask": mask, "passing": 0.5, "offset": 50}, {"threads": 3}):
+            found = walker.walk(queries, 10, 40, **options)
+            expected = reading.walk(queries, 10, 40, **options)
+            np.testing.assert_array_equal(found.ids, expected.ids)
+            np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-5)
+        one = walker.walk(queries[:1], 10, 40)
+        np.testing.assert_array_equal(one.scores, walker.walk(queries, 10, 40).scores[:1])
+        few = np.zeros(N // 8, np.uint8)
+        few[3] = 5
+        assert (walker.walk(queries, 10, 40, mask=few, passing=0.001).ids[:, 2:] == -1).all()
 
 
 def test_levels_behind_row_maps_are_walked_too(tmp_path, rows, queries):

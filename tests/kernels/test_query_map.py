@@ -160,3 +160,17 @@ def test_what_does_not_fit_is_refused():
         walk_rows(graph, mapping, queries[:, :8].copy(), 5, beam=20)
     with pytest.raises(InputError, match="k <= beam"):
         walk_rows(graph, mapping, queries, 30, beam=20)
+    queries[:] = 1
+    with pytest.raises(InputError, match="a finest level"):
+        walk_rows(graph, mapping, queries, 5, beam=20, finish=10)
+    for rows, bias in (
+        (np.zeros((79, 9), np.float16), None),
+        (np.zeros((80, 9), np.int8), None),
+        (np.zeros((80, 9), np.float16), np.zeros(79, np.float32)),
+    ):
+        with pytest.raises(InputError, match="finest"):
+            graph.finish_by(rows, bias)
+    graph.finish_by(np.zeros((80, 9), np.float16))
+    for finish in (4, 21):
+        with pytest.raises(InputError, match="k <= finish <= beam"):
+            walk_rows(graph, mapping, queries, 5, beam=20, finish=finish)

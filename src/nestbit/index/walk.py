@@ -60,8 +60,9 @@ class Walker:
     """A graph of a segment's rows with their codes.
 
     ``coarse`` scores the rows that are met, ``fine``, if there is such a level, those visited. A
-    level that is ``finer`` scores what is found anew. ``mapping`` makes queries of embeddings;
-    None for a codec whose levels have row maps before their coders.
+    level that is ``finer`` scores what is found anew; where it is held in memory as plain floats,
+    the native walk ``finishes`` with it. ``mapping`` makes queries of embeddings; None for a codec
+    whose levels have row maps before their coders.
     """
 
     segment: Segment
@@ -71,6 +72,7 @@ class Walker:
     books: CellBooks
     mapping: QueryMap | None
     finer: bool
+    finishes: bool
 
     @classmethod
     def of(
@@ -95,7 +97,8 @@ class Walker:
         books = CellBooks(cells.first, cells.width, cells.books)
         fine = None if number is None else codec.levels[number]
         mapping, finer = _mapping(codec, books, fine), bool(finished(codec, 1, 1))
-        return cls(segment, graph, codec.levels[0], fine, books, mapping, finer)
+        finishes = finer and mapping is not None and fine is not None and _finish(segment, graph)
+        return cls(segment, graph, codec.levels[0], fine, books, mapping, finer, finishes)
 
     def walk(
         self,
@@ -118,6 +121,11 @@ class Walker:
             found = walk_floats(
                 self.graph, self.books, self._floats(queries), anew or k,
                 beam=beam, room=room, mask=mask, offset=offset, threads=threads,
+            )  # fmt: skip
+        elif self.finishes:
+            return walk_rows(
+                self.graph, self.mapping, queries, k,
+                beam=beam, room=room, mask=mask, offset=offset, threads=threads, finish=anew,
             )  # fmt: skip
         else:
             found = walk_rows(
@@ -198,6 +206,17 @@ def _mapping(codec: Codec, books: CellBooks, fine: Level | None) -> QueryMap | N
         unit=codec.metric == "cosine",
         squared=codec.metric == "l2",
     )
+
+
+def _finish(segment: Segment, graph: CodeGraph) -> bool:
+    """Whether a graph can finish with the last level, which it is then told."""
+    last = len(segment.codec.levels) - 1
+    level = segment.codec.levels[last]
+    if level.ops or level.residual or level.coder.layout != "floats" or not segment.holds(last):
+        return False
+    codes = segment.level(last)
+    graph.finish_by(codes.data, _metric(segment.codec).row_bias(codes, None))
+    return True
 
 
 def _fine_rows(segment: Segment, level: int) -> FineRows:

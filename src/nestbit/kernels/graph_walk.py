@@ -108,6 +108,17 @@ class CodeGraph:
             entries, _in_lanes(codes[entries]), at_entries.scale, at_entries.bias, rows, bias,
         )  # fmt: skip
 
+    def finish_by(self, rows: Any, bias: Any = None) -> None:
+        """Let `nestbit.kernels.query_map.walk_rows` order what it finds anew by a level of floats.
+
+        ``rows`` (n, dim) are float16, float32, or bfloat16 as uint16; ``bias`` (n,) float32 is
+        added to their scores. Raises `InputError` for another dtype or shape.
+        """
+        rows = _matrix(rows, "finest rows", np.float16, np.float32, np.uint16)
+        if len(rows) != self.n:
+            raise InputError(f"a graph of {self.n} rows needs as many finest rows, got {len(rows)}")
+        self.native.set_finest(rows, _factors(bias, "finest bias", self.n))
+
     def walk(
         self,
         tables: Any,

@@ -97,10 +97,12 @@ def walk_rows(
     mask: Any = None,
     offset: int = 0,
     threads: int | None = None,
+    finish: int = 0,
 ) -> Walked:
     """What `nestbit.kernels.walk_queries.walk_floats` finds for what a map makes of queries.
 
-    Raises `InputError` as it does.
+    With ``finish`` so many rows, k to ``beam``, are kept of each query, and ordered anew by the
+    level of `CodeGraph.finish_by`. Raises `InputError` as it does.
     """
     among = beam if mask is None else 4 * beam if room is None else room
     m = len(queries)
@@ -110,7 +112,7 @@ def walk_rows(
     def walk(some: slice | None) -> Walked:
         rows = queries if some is None else queries[some]
         ids, scores, counts = graph.native.search_rows(
-            mapping.native, rows, k, beam, among, starts, count, mask, offset
+            mapping.native, rows, k, beam, among, starts, count, mask, offset, "", finish
         )
         return Walked(ids, scores, counts[:, 0], counts[:, 1])
 
