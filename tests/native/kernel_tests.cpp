@@ -4,20 +4,16 @@
 // page that may not be read, so that a read past its end is caught even in code the sanitizers
 // do not see (tile loads). Arguments: names of instruction sets
 // that have to be among the available ones; exits 1 on any difference.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "cases.h"
 #include "dispatch.h"
 #include "encode.h"
 #include "rabitq.h"
@@ -28,44 +24,6 @@
 namespace {
 
 using namespace nestbit;
-
-std::mt19937_64 random_engine(7);
-int failures = 0;
-
-void check(bool ok, const std::string& what) {
-    if (ok) return;
-    std::printf("FAILED: %s\n", what.c_str());
-    if (++failures > 20) std::exit(1);
-}
-
-// `size` random bytes right before a page that may not be read.
-class Block {
-public:
-    explicit Block(size_t size) {
-        const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-        mapped_ = (size + page - 1) / page * page + page;
-        void* map = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (map == MAP_FAILED) throw std::bad_alloc();
-        map_ = static_cast<uint8_t*>(map);
-        data_ = map_ + mapped_ - page - size;
-        for (size_t i = 0; i < size; i += 8) {
-            const uint64_t word = random_engine();
-            std::memcpy(data_ + i, &word, std::min<size_t>(8, size - i));
-        }
-        if (mprotect(map_ + mapped_ - page, page, PROT_NONE) != 0) throw std::bad_alloc();
-    }
-    ~Block() {
-        if (map_) munmap(map_, mapped_);
-    }
-    Block(Block&& other) noexcept : map_(std::exchange(other.map_, nullptr)), data_(other.data_), mapped_(other.mapped_) {}
-    Block(const Block&) = delete;
-    Block& operator=(const Block&) = delete;
-    uint8_t* get() const { return data_; }
-
-private:
-    uint8_t *map_, *data_;
-    size_t mapped_;
-};
 
 struct Matrix {
     Block block;
@@ -756,6 +714,15 @@ void test_table(const KernelTable& table) {
 
 }  // namespace
 
+std::mt19937_64 random_engine(7);
+int failures = 0;
+
+void check(bool ok, const std::string& what) {
+    if (ok) return;
+    std::printf("FAILED: %s\n", what.c_str());
+    if (++failures > 20) std::exit(1);
+}
+
 int main(int argc, char** argv) {
     try {
         for (int i = 1; i < argc; ++i) table_for(argv[i]);
@@ -768,6 +735,7 @@ int main(int argc, char** argv) {
     }
     for (const KernelTable* table : available()) {
         test_table(*table);
+        test_searches(*table);
         std::printf("%s: %s\n", table->name, failures ? "FAILED" : "ok");
         std::fflush(stdout);
     }
