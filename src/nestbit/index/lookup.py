@@ -56,15 +56,16 @@ def _passing_rows(
 
 
 def ids_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> NDArray[Any]:
-    """Ids of row numbers, in their order: int64, or Python strings in an object array."""
+    """Ids of row numbers (c,), in their order: int64, or Python strings in an object array."""
     ids = snapshot.ids_of(rows)
     if ids is not None:
         return ids
     query = "SELECT row, id FROM rows WHERE row IN (SELECT value FROM json_each(?))"
-    listed = rows.tolist()
+    unique, inverse = np.unique(rows, return_inverse=True)
+    listed = unique.tolist()
     with _reading(catalog, snapshot) as connection:
         by_row = dict(connection.execute(query, (json.dumps(listed),)))
-    return id_array(_in_order(by_row, listed, catalog), snapshot.state.id_kind)
+    return id_array(_in_order(by_row, listed, catalog), snapshot.state.id_kind)[inverse]
 
 
 def records_of(catalog: Catalog, snapshot: Snapshot, rows: Rows) -> list[Record]:

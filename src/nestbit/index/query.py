@@ -57,12 +57,12 @@ class Query:
         snapshot: Snapshot,
     ) -> Hits:
         """Hits of row numbers and scores (m, k), with the rows' ids, documents and metadata."""
-        kind = snapshot.state.id_kind
-        if not self.documents and len(rows) == 1:  # a query finds no row twice
-            return Hits(lookup.ids_of(catalog, snapshot, rows[0])[None], scores, stages)
-        unique, inverse = _distinct(rows)
         if not self.documents:
-            return Hits(lookup.ids_of(catalog, snapshot, unique)[inverse], scores, stages)
+            ids = lookup.ids_of(catalog, snapshot, rows.ravel())
+            return Hits(ids.reshape(rows.shape), scores, stages)
+        kind = snapshot.state.id_kind
+        unique, inverse = np.unique(rows, return_inverse=True)
+        inverse = inverse.reshape(rows.shape)
         records = lookup.records_of(catalog, snapshot, unique)
         ids, texts, fields = (
             id_array([getattr(record, name) for record in records], kind_)
@@ -75,11 +75,3 @@ class Query:
             documents=texts[inverse],
             metadata=fields[inverse],
         )
-
-
-def _distinct(rows: Rows) -> tuple[Rows, Rows]:
-    """The different ones of rows (m, k), and where each of all stands among them."""
-    if len(rows) == 1:  # a query finds no row twice
-        return rows[0], np.arange(rows.size)[None]
-    unique, inverse = np.unique(rows, return_inverse=True)
-    return unique, inverse.reshape(rows.shape)
