@@ -84,6 +84,30 @@ nb::tuple best(const IdRows& ids, const Scores& scores, size_t k) {
     return nb::make_tuple(std::move(kept_ids), std::move(scored));
 }
 
+using Names = nb::ndarray<nb::numpy, const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Ranks = nb::ndarray<nb::numpy, const uint32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// The best places by score, then rank; each named by its rank. Without ranks a place is its own.
+nb::tuple best_named(const IdRows& places, const Scores& scores, size_t k, const std::optional<Ranks>& ranks,
+                     const Names& names) {
+    const size_t m = places.shape(0), width = places.shape(1), n = names.shape(0);
+    require(scores.shape(0) == m && scores.shape(1) == width, "one score per place");
+    require(!ranks || ranks->shape(0) == n, "as many ranks as names");
+    std::vector<int64_t> ranked(places.data(), places.data() + m * width);
+    for (int64_t& place : ranked) {
+        require(place >= 0 && place < static_cast<int64_t>(n), "places must have a name");
+        if (!ranks) continue;
+        place = ranks->data()[place];
+        if (place >= static_cast<int64_t>(n)) throw nb::index_error("a rank is none of a name");
+    }
+    const size_t kept = std::min(k, width);
+    auto named = new_array<int64_t>(m, kept);
+    auto scored = new_array<float>(m, kept);
+    nestbit::best_of({m, width, ranked.data(), scores.data()}, kept, named.data(), scored.data());
+    for (size_t i = 0; i < m * kept; ++i) named.data()[i] = names.data()[named.data()[i]];
+    return nb::make_tuple(std::move(named), std::move(scored));
+}
+
 nb::ndarray<nb::numpy, double, nb::ndim<1>> misses(
     const Scores& coarse, const Scores& fine, const Ids& queries, size_t count, size_t n,
     double rank, double outliers, double slope,
@@ -123,6 +147,12 @@ void nestbit::python::add_candidates(nb::module_& module) {
                nb::sig("def best_of(ids: " ARRAY("int64") ", scores: " ARRAY("float32")
                        ", k: int) -> tuple[" ARRAY("int64") ", " ARRAY("float32") "]"),
                "Per row the k best by score, then smaller id, then column; NaN last.");
+    module.def("best_named", &best_named, "places"_a.noconvert(), "scores"_a.noconvert(), "k"_a,
+               "ranks"_a.noconvert().none(), "names"_a.noconvert(),
+               nb::sig("def best_named(places: " ARRAY("int64") ", scores: " ARRAY("float32")
+                       ", k: int, ranks: " ARRAY("uint32") " | None, names: " ARRAY("int64")
+                       ") -> tuple[" ARRAY("int64") ", " ARRAY("float32") "]"),
+               "Per row names of the k best places by score, then rank.");
     module.def("expected_misses", &misses, "coarse"_a.noconvert(), "fine"_a.noconvert(),
                "queries"_a.noconvert(), "count"_a, "n"_a, "rank"_a, "outliers"_a, "slope"_a, "pairs"_a, "deviations"_a.noconvert().none(),
                "tail_at"_a.noconvert(), "log_tail"_a.noconvert(),

@@ -198,6 +198,15 @@ def best_of(
 ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """Per row the k best by score, then smaller id, then column; NaN last."""
 
+def best_named(
+    places: numpy.typing.NDArray[numpy.int64],
+    scores: numpy.typing.NDArray[numpy.float32],
+    k: int,
+    ranks: numpy.typing.NDArray[numpy.uint32] | None,
+    names: numpy.typing.NDArray[numpy.int64],
+) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """Per row names of the k best places by score, then rank."""
+
 def expected_misses(
     coarse: numpy.typing.NDArray[numpy.float32],
     fine: numpy.typing.NDArray[numpy.float32],

@@ -44,9 +44,14 @@ class Query:
         places, scores = search_segments(
             snapshot, self.queries, self.k, parts, self.plan, self.threads, self.probing, reports
         )
+        stages = tuple(reports or ())
         # Equal scores stand in the order of their rows, wherever compaction has put these.
+        if not self.documents and len(snapshot.segments) == 1:
+            named = snapshot.segments[0].best_named(places, scores, self.k)
+            if named is not None:
+                return Hits(*named, stages)
         rows, scores = top_k(snapshot.row_numbers(places), scores, self.k)
-        return self._named(rows, scores, tuple(reports or ()), catalog, snapshot)
+        return self._named(rows, scores, stages, catalog, snapshot)
 
     def _named(
         self,

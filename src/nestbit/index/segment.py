@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nestbit._arrays import Floats
 from nestbit._safetensors import NUMPY_OF
 from nestbit.codecs import Codec, Codes, LevelCodes, check_codes
 from nestbit.errors import FileFormatError, NestbitError
@@ -30,6 +31,7 @@ from nestbit.index.id_column import IdColumn
 from nestbit.index.mapped_file import MappedFile
 from nestbit.index.numbering import Numbering, Rows
 from nestbit.index.partitions import Partitions
+from nestbit.kernels.floats import top_k_named
 from nestbit.kernels.gather import gather_rows
 
 DIRECTORY = "segments"
@@ -144,6 +146,22 @@ class Segment:
     def ids_of(self, rows: Rows) -> NDArray[Any] | None:
         """Ids of row numbers that are here, in any order; None where the segment keeps none."""
         return None if self.ids is None else self.ids.at(self.numbering.positions(rows))
+
+    def best_named(
+        self, places: Rows, scores: Floats, k: int
+    ) -> tuple[NDArray[np.int64], Floats] | None:
+        """Ids and scores of the k best ``places`` (m, c); None where it keeps no ids of integers.
+
+        Of equal scores the smaller row number comes first.
+        """
+        if self.ids is None or self.ids.numbers is None:
+            return None
+        try:
+            return top_k_named(places, scores, k, self.numbering.ranks, self.ids.numbers)
+        except IndexError as error:
+            raise FileFormatError(
+                f"{self.path}: array 'ranks' is altered ({error}); restore the index from a copy"
+            ) from None
 
     @property
     def n_partitions(self) -> int:

@@ -90,6 +90,23 @@ def pad(
     )
 
 
+def top_k_named(
+    places: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    k: int,
+    ranks: NDArray[np.uint32] | None,
+    names: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Per row the min(k, width) best of ``scores`` (m, width), by score, then smaller rank.
+
+    ``places`` (m, width) have ``ranks`` (n,), without which a place is its own rank, and a rank
+    has its name among ``names`` (n,). Raises `IndexError` for a rank that has none.
+    """
+    return _native.best_named(
+        np.ascontiguousarray(places), np.ascontiguousarray(scores, np.float32), k, ranks, names
+    )
+
+
 def top_k(
     ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
