@@ -72,18 +72,17 @@ def nestbit_open(task: Task) -> Search:
 
 
 def nestbit_kernel(task: Task) -> Search:
-    """The walk alone: what a caller in C++ would have, and Python's preparation of the query."""
+    """The walk alone: what `nestbit.kernels.query_map.walk_rows` takes of a search."""
     import nestbit as nb
     from nestbit.index.walk import walker_of
 
     index = nb.open(task.folder / "index.nest", pin="coarse")
     (segment,) = index._snapshot.segments
-    walker, codec = walker_of(segment), segment.codec
+    walker = walker_of(segment)
     numbers = segment.row_numbers(np.arange(len(segment)))
 
     def search(queries: np.ndarray, setting: Setting) -> np.ndarray:
-        prepared = codec.prepare(queries)
-        found = walker.walk(prepared, K, setting["beam"], threads=task.threads)
+        found = walker.walk(queries, K, setting["beam"], threads=task.threads)
         return numbers[found.ids]
 
     return search

@@ -27,7 +27,8 @@ using RowDotFn = int32_t (*)(const uint8_t* row, const int16_t* weights, size_t 
 
 // Keys, best first and zeros after the last, of which the `room` best of all are kept: `count` new
 // ones, none of them there, join them. There is space for round_up(room, kMerged) keys, and what lies
-// beyond `room` afterwards is anything. Returns the first place whose key is even, or one beyond.
+// beyond `room` afterwards is anything. Returns the first place whose key is even, among those
+// beyond `room` too, or more than there are.
 inline constexpr size_t kMerged = 32;
 inline constexpr size_t kMostMerged = 128;
 using MergeFn = size_t (*)(uint64_t* keys, size_t room, const uint64_t* from, size_t count);

@@ -75,20 +75,17 @@ public:
     }
 
     void set_finest(const AnyRows& rows, const Maybe<Floats>& bias) {
+        const RowBlock block = row_block(rows, "finest rows must be contiguous along the last axis");
+        const bool bfloat = rows.dtype() == nb::dtype<uint16_t>();
+        require(is_half(rows) || bfloat || rows.dtype() == nb::dtype<float>(),
+                "finest rows must be float16, bfloat16 or float32");
+        require(block.count == graph_.n, "one finest row per row");
+        require(!bias || bias->shape(0) == graph_.n, "one finest bias per row");
         finest_ = rows;
         finest_row_bias_ = bias;
-        graph_.finest = row_block(*finest_, "finest rows must be contiguous along the last axis");
-        require(graph_.finest.count == graph_.n, "one finest row per row");
-        require(!bias || bias->shape(0) == graph_.n, "one finest bias per row");
-        if (is_half(*finest_)) {
-            graph_.finest_element = Element::f16;
-        } else if (finest_->dtype() == nb::dtype<uint16_t>()) {
-            graph_.finest_element = Element::bf16;
-        } else {
-            require(finest_->dtype() == nb::dtype<float>(), "finest rows must be float16, bfloat16 or float32");
-            graph_.finest_element = Element::f32;
-        }
-        if (bias) graph_.finest_bias = finest_row_bias_->data();
+        graph_.finest = block;
+        graph_.finest_element = is_half(rows) ? Element::f16 : bfloat ? Element::bf16 : Element::f32;
+        graph_.finest_bias = bias ? finest_row_bias_->data() : nullptr;
     }
 
     nb::tuple walk(const Tables& tables, const Floats& scales, const Floats& bases, size_t k, size_t beam,
@@ -127,7 +124,7 @@ public:
     }
 
     // The same for what a map makes of embeddings.
-    // With `finish` so many rows of each query are ordered anew by the finest level.
+    // With `finish`, so many rows of each query, k to the beam, are ordered anew by the finest level.
     nb::tuple search_rows(const QueryMap& map, const QueryRows& rows, WALK_OPTIONS, size_t finish) const {
         const RowBlock block = row_block(rows, "queries must be contiguous along the last axis");
         const size_t m = block.count, r = map.coordinates(), dim = map.fine() ? map.dim() : 0;

@@ -22,7 +22,7 @@ public:
         const size_t dim = mean_.shape(0);
         map_.dim = dim;
         map_.coordinates = coordinates_.shape(rotated ? 1 : 0);
-        require(dim >= 1 && dim <= kMaxDim && map_.coordinates >= 1, "between 1 and 65536 dimensions");
+        require(dim >= 1 && map_.coordinates >= 1, "at least 1 dimension");
         map_.unit = unit;
         map_.squared = squared;
         map_.centred = centred;
@@ -38,6 +38,7 @@ public:
         cells_ = cell_ranges(first_, width_, books_.shape(1), books_.shape(0), map_.coordinates);
         require(offset_.has_value() == step_.has_value(), "offset and step go together");
         if (!offset_) return;
+        require(dim <= kMaxDim, "at most 65536 dimensions of bytes");
         require(offset_->shape(0) == dim && step_->shape(0) == dim, "an offset and a step per dimension");
         map_.offset = offset_->data();
         map_.step = step_->data();

@@ -28,8 +28,8 @@ inline uint32_t ordered(float score) { return ordered_bits(std::bit_cast<uint32_
 // count, and none is inserted twice. What comes in together or one by one makes no difference.
 class Beam {
 public:
-    // `batch`: the most keys inserted at once. `merge` puts them in where all count, as wanted ==
-    // room tells.
+    // `batch`: the most keys inserted at once. `merge` puts them in where wanted == room: what
+    // counts then makes no difference.
     Beam(size_t wanted, size_t room, size_t batch, MergeFn merge)
         : wanted_(wanted), room_(room), merge_(wanted == room && room <= kMostMerged ? merge : nullptr),
           keys_(std::max(room + batch + 1, round_up(room + 1, kMerged))), places_(batch) {}

@@ -43,7 +43,7 @@ public:
     Mapper(const KernelTable& table, const QueryMap& map, const MappedQueries& out)
         : table_(table), map_(map), out_(out),
           padded_(round_up(map.dim, kPad)), rows_(make_buffer<float>(2 * kTile * padded_)),
-          numbers_(map.coordinates) {
+          numbers_(table.walk->products ? 0 : std::max<size_t>(1, map.back ? map.coordinates : 1)) {
         std::fill_n(rows_.get(), 2 * kTile * padded_, 0.0f);
         std::iota(numbers_.begin(), numbers_.end(), int64_t{0});
     }
@@ -79,7 +79,9 @@ private:
         } else {
             std::copy_n(query, dim, row);
         }
-        const auto length2 = static_cast<float>(map_.squared ? squares(row, dim) : 0);
+        // As a float of the length is squared elsewhere.
+        const auto short_length = static_cast<float>(map_.squared ? std::sqrt(squares(row, dim)) : 0);
+        const float length2 = short_length * short_length;
         out_.bias[q] = biased(row, map_.mean, length2);
         if (out_.values) {
             std::copy_n(row, padded_, out_.values + q * padded_);

@@ -20,7 +20,7 @@
 namespace nestbit::walking {
 namespace {
 
-// Rows a walk meets, more or less: a number, and some for each of its beam.
+// About how many rows a walk meets: some, and more for each row of its beam.
 constexpr size_t kMet = 512, kMetMore = 16;
 // Codes are fetched so many at a time, between other work: a core waits while more cache lines are
 // asked for than it can have under way.

@@ -48,8 +48,8 @@ struct Graph {
     const float* finest_bias;
 };
 
-// How the finest level scores rows: gain * product with a query's values + bias_q + bias_r. `kept`
-// rows of each query are.
+// The finest level scores the best `kept` rows of each query by the finer one, which there has to
+// be: gain * product with the query's values + bias_q + bias_r.
 struct Finish {
     size_t kept;
     const float* values;  // (m, stride), zero-padded as RescoreFn wants them; null for no such level
@@ -73,8 +73,8 @@ struct WalkRequest {
 // From the best `starts` entries always on to the best row met that has not been expanded, until
 // all of the `beam` best have been. Rows that may not be found are walked through like others, but
 // do not count among the `beam` as long as no more than `room` rows are held. The k best by the
-// finer level of all rows expanded are found, without it those of the beam; to finish, as many as
-// are kept of them are ordered anew by the finest level.
+// finer level of all rows expanded are found, without it those of the beam; with `finish` the k best
+// by the finest level of as many as are kept.
 //
 // ids and scores (m, k), best first, the rest -1 and -infinity; counts (m, 2): rows scored by their
 // codes, repeats included, and rows expanded. Throws std::out_of_range for a neighbour that is no

@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_refused():
         walk_rows(graph, mapping, queries, 5, beam=20)
     with pytest.raises(InputError, match="dimensions"):
         walk_rows(graph, mapping, queries[:, :8].copy(), 5, beam=20)
-    with pytest.raises(InputError, match="k <= beam"):
+    with pytest.raises(InputError, match="widen the beam"):
         walk_rows(graph, mapping, queries, 30, beam=20)
     queries[:] = 1
     with pytest.raises(InputError, match="a finest level"):
@@ -173,4 +173,20 @@ def test_what_does_not_fit_is_refused():
     graph.finish_by(np.zeros((80, 9), np.float16))
     for finish in (4, 21):
         with pytest.raises(InputError, match="k <= finish <= beam"):
+            walk_rows(graph, mapping, queries, 5, beam=20, finish=finish)
+
+
+def test_queries_that_overflow_are_named_and_those_that_are_not_contiguous_walk():
+    rng = np.random.default_rng(6)
+    graph = Case.make(8, 80, 8, 2, m=5, dim=9).graph()
+    mapping, _, _ = some_map(rng, 9)
+    queries = rng.normal(size=(3, 9)).astype(np.float32)
+    spread = np.repeat(queries, 2, axis=1)[:, ::2]
+    found, expected_ones = (walk_rows(graph, mapping, x, 5, beam=20) for x in (spread, queries))
+    np.testing.assert_array_equal(found.ids, expected_ones.ids)
+    queries[1] = 3e38
+    graph.finish_by(np.zeros((80, 9), np.float16), np.zeros(80, np.float32))
+    graph.finish_by(np.zeros((80, 9), np.float32))
+    for finish in (0, 10):
+        with pytest.raises(InputError, match="query 1"):
             walk_rows(graph, mapping, queries, 5, beam=20, finish=finish)

@@ -23,7 +23,7 @@ class LevelCodes:
     (the even one low) or of 8 bits, int8/uint8, or float16/float32 (bfloat16 as uint16).
     ``factors`` are arrays of shape (n,): ``norm2`` float32, the squared length for l2; ``offset``
     float32, the product of the centred row with the mean; ``scale`` float16. Where they are
-    ``proved`` to be finite, scans do not look at them again.
+    ``proved`` to be finite, and what they add up to, scans do not look at them again.
     """
 
     layout: Layout

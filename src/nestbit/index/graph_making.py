@@ -109,18 +109,17 @@ def _measure(
     """
     codec = segment.codec
     queries = codec.decode(segment.codes_at(own)) if given is None else given
-    q = codec.prepare(queries)
     # A row that is a query takes no part in its own search, nor in those of the others.
     (part,) = all_but([segment], np.sort(segment.row_numbers(own)))
     depths = np.array([k for k in DEPTHS if k <= max(1, part.live)])
     plan = Plan.default(codec, oversample=_OVERSAMPLE)
     truth = scan_parts(codec, [part], queries, int(depths[-1]), plan)[0] - part.offset
     walker = Walker.of(segment, graph.neighbours, graph.entries)
-    measured = _recalls(walker, part, q, depths, truth)
+    measured = _recalls(walker, part, queries, depths, truth)
     k = int(depths[:2][-1])
     beam, walk_ms = measured.beam(k, DEFAULT_TARGET), None
     if beam is not None:
-        walk_ms = _milliseconds(lambda i: walker.walk(q[i], k, beam, threads=1), len(q))
+        walk_ms = _milliseconds(lambda i: walker.walk(queries[i], k, beam, threads=1), len(queries))
     probing = Probing(target_recall=DEFAULT_TARGET)
     scan_ms = _milliseconds(
         lambda i: scan_parts(codec, [part], queries[i], k, None, 1, probing), len(q)
@@ -138,13 +137,15 @@ def _milliseconds(search: Callable[[slice], object], queries: int) -> float:
     return 1e3 * float(np.median(seconds))
 
 
-def _recalls(walker: Walker, part: Part, q: Floats, depths: Rows, truth: Rows) -> Measured:
+def _recalls(
+    walker: Walker, part: Part, queries: Floats, depths: Rows, truth: Rows
+) -> Measured:
     """Recall of walks of every width, until one finds enough."""
     recalls, errors, beams = [], [], []
     for beam in BEAMS:
         k = min(beam, int(depths[-1]))
-        some = slice(None, None, max(1, len(q) // _FEW) if beam > _WIDE else 1)
-        best, found = truth[some], walker.walk(q[some], k, beam, mask=part.mask).ids
+        some = slice(None, None, max(1, len(queries) // _FEW) if beam > _WIDE else 1)
+        best, found = truth[some], walker.walk(queries[some], k, beam, mask=part.mask).ids
         shares = [
             np.array([np.isin(a[:d], b[:d]).mean() for a, b in zip(best, found, strict=True)])
             if d <= k

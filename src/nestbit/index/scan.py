@@ -94,7 +94,9 @@ def _walked(
         found = walk_part(part, queries, k, beam, threads)
         reports += _reports(part, codec, beam, found, time.perf_counter() - began)
     last = found.ids[:, -1]
-    if last[0] < 0 if len(last) == 1 else (last < 0).any():
+    # One number is compared without an array of booleans.
+    lacks = last[0] < 0 if len(last) == 1 else (last < 0).any()
+    if lacks:
         return None
     if not len(part.zeros):
         return found.ids, found.scores

@@ -41,6 +41,8 @@ FORMAT_VERSION = 2
 FLAT_VERSION = 1
 
 _NUMBERING = ("rows", "order", "ranks")
+# Sums of a few factors below it are finite.
+_LARGE_FACTOR = np.float32(1e37)
 
 
 class _Column(NamedTuple):
@@ -245,14 +247,10 @@ class Segment:
     def _in_memory(self, i: int) -> LevelCodes:
         """A level read from the file: pages of its map would count twice."""
         factors = {name: self._file.read(f"level{i}.{name}") for name in self._factors[i]}
-        for name, factor in factors.items():
-            if not np.isfinite(factor).all():
-                raise FileFormatError(
-                    f"{self.path}: array 'level{i}.{name}' is altered (it holds NaN or infinity); "
-                    "restore the index from a copy"
-                )
+        # What scores are made of is finite then, too.
+        proved = all(bool((np.abs(x) < _LARGE_FACTOR).all()) for x in factors.values())
         data = self._file.read(f"level{i}.data")
-        return LevelCodes(self.codec.levels[i].coder.layout, data, factors, proved=True)
+        return LevelCodes(self.codec.levels[i].coder.layout, data, factors, proved)
 
     @cached_property
     def _columns(self) -> list[list[_Column]]:

@@ -59,10 +59,11 @@ def finished(codec: Codec, k: int, beam: int) -> int:
 class Walker:
     """A graph of a segment's rows with their codes.
 
-    ``coarse`` scores the rows that are met, ``fine``, if there is such a level, those visited. A
-    level that is ``finer`` scores what is found anew; where it is held in memory as plain floats,
-    the native walk ``finishes`` with it. ``mapping`` makes queries of embeddings; None for a codec
-    whose levels have row maps before their coders.
+    ``coarse`` scores the rows that are met, ``fine``, if there is such a level, those visited.
+    ``finer`` tells whether a level beyond these scores what is found anew, ``finishes`` whether the
+    native walk does that itself, as it can where the level is plain floats in memory. ``mapping``
+    makes queries of embeddings; None where row maps come before the coders of ``coarse`` or
+    ``fine``.
     """
 
     segment: Segment

@@ -168,8 +168,8 @@ def cells_scan(
     exact, the rest float32, rounded after every operation. ``rows`` (n, width) and ``tables``
     (m, 2 * width, 16), or of wide cells (m, width, 256), are uint8; ``scales`` and ``bases``
     (m,) and ``row_bias`` (n,) float32, by default 1, 0 and 0; ``row_scale`` (n,) float16 or
-    float32, by default 1. The factors of the rows that may be found have to be finite, which is
-    not looked into where they are known to be ``finite``. Raises `InputError` for another dtype or
+    float32, by default 1. The factors of the rows that may be found have to be finite;
+    ``finite`` tells that they are, which saves the look. Raises `InputError` for another dtype or
     shape, more than 65,536 cells, k outside 1..n, or ranges out of order.
     """
     rows = _matrix(rows, "rows", np.uint8)

@@ -11,7 +11,7 @@ from nestbit import _native
 from nestbit.errors import InputError
 from nestbit.kernels import Floats, _matrix, _threads
 from nestbit.kernels.graph_walk import CodeGraph, Walked, in_parts
-from nestbit.kernels.walk_queries import CellBooks, FloatQueries
+from nestbit.kernels.walk_queries import CellBooks, FloatQueries, round_queries, walk_floats
 
 __all__ = ["Bytes", "Coordinates", "QueryMap", "walk_rows"]
 
@@ -72,6 +72,7 @@ class QueryMap:
             )
         except (TypeError, ValueError) as error:
             raise InputError(f"these arrays make no map of queries: {error}") from None
+        self.cells = cells
         self._gain = 2.0 if squared else 1.0
 
     def floats(self, queries: Any, *, threads: int | None = None) -> FloatQueries:
@@ -118,5 +119,15 @@ def walk_rows(
 
     try:
         return in_parts(m, walk)
-    except (TypeError, ValueError, IndexError) as error:
+    except IndexError as error:
         raise InputError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        # What the native module refused is told, or made contiguous.
+        floats = mapping.floats(queries)
+        if finish:
+            round_queries(mapping.cells, floats)
+            raise InputError(str(error).splitlines()[0]) from None
+        return walk_floats(
+            graph, mapping.cells, floats, k, beam=beam, room=room, starts=starts, mask=mask,
+            offset=offset, threads=threads,
+        )  # fmt: skip
