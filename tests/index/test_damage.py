@@ -105,9 +105,9 @@ def test_an_altered_factor_of_a_scan_is_named(tmp_path, rows, pin):
     whole = file.read_bytes()
     assert whole.count(written) == 1
     file.write_bytes(whole.replace(written, b"\xff" * len(written)))
-    with nb.open(tmp_path / "x.nest", pin=pin) as index:
-        with pytest.raises(InputError, match="row_scale hold NaN"):
-            index.search(rows[:1])
+    told = pytest.raises(InputError, match="row_scale hold NaN")
+    with nb.open(tmp_path / "x.nest", pin=pin) as index, told:
+        index.search(rows[:1])
 
 
 def test_every_fault_is_told_at_once(path):

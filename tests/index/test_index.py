@@ -340,7 +340,8 @@ def test_a_handle_may_be_opened_to_read_only(index, tmp_path):
 def test_a_row_too_long_for_its_square_hides_no_other(tmp_path, pin, rows):
     some = rows[:50].copy()
     some[7] *= np.float32(1e20)
-    with nb.create(tmp_path / "x.nest", "float32", metric="l2") as index:
+    warned = pytest.warns(RuntimeWarning, match="overflow")
+    with nb.create(tmp_path / "x.nest", "float32", metric="l2") as index, warned:
         index.add(range(50), some)
     with nb.open(tmp_path / "x.nest", pin=pin) as index:
         assert index.search(some[:1], 1).ids.tolist() == [[0]]

@@ -158,9 +158,9 @@ def test_what_does_not_fit_is_refused():
         walk_rows(graph, mapping, queries, 5, beam=20)
     with pytest.raises(InputError, match="dimensions"):
         walk_rows(graph, mapping, queries[:, :8].copy(), 5, beam=20)
+    queries[:] = 1
     with pytest.raises(InputError, match="widen the beam"):
         walk_rows(graph, mapping, queries, 30, beam=20)
-    queries[:] = 1
     with pytest.raises(InputError, match="a finest level"):
         walk_rows(graph, mapping, queries, 5, beam=20, finish=10)
     for rows, bias in (

@@ -122,7 +122,7 @@ def _measure(
         walk_ms = _milliseconds(lambda i: walker.walk(queries[i], k, beam, threads=1), len(queries))
     probing = Probing(target_recall=DEFAULT_TARGET)
     scan_ms = _milliseconds(
-        lambda i: scan_parts(codec, [part], queries[i], k, None, 1, probing), len(q)
+        lambda i: scan_parts(codec, [part], queries[i], k, None, 1, probing), len(queries)
     )
     return measured, walk_ms, scan_ms
 
@@ -137,9 +137,7 @@ def _milliseconds(search: Callable[[slice], object], queries: int) -> float:
     return 1e3 * float(np.median(seconds))
 
 
-def _recalls(
-    walker: Walker, part: Part, queries: Floats, depths: Rows, truth: Rows
-) -> Measured:
+def _recalls(walker: Walker, part: Part, queries: Floats, depths: Rows, truth: Rows) -> Measured:
     """Recall of walks of every width, until one finds enough."""
     recalls, errors, beams = [], [], []
     for beam in BEAMS:

@@ -111,8 +111,9 @@ class CodeGraph:
     def finish_by(self, rows: Any, bias: Any = None) -> None:
         """Let `nestbit.kernels.query_map.walk_rows` order what it finds anew by a level of floats.
 
-        To be told before the first walk. ``rows`` (n, dim) are float16, float32, or bfloat16 as uint16; ``bias`` (n,) float32 is
-        added to their scores. Raises `InputError` for another dtype or shape.
+        To be told before the first walk. ``rows`` (n, dim) are float16, float32, or bfloat16 as
+        uint16; ``bias`` (n,) float32 is added to their scores. Raises `InputError` for another
+        dtype or shape.
         """
         rows = _matrix(rows, "finest rows", np.float16, np.float32, np.uint16)
         if len(rows) != self.n:
