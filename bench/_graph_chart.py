@@ -37,7 +37,7 @@ def chart(collections: list[dict], path: Path) -> None:
     height = HEIGHT * len(collections)
     figure, panels = plt.subplots(len(collections), 2, figsize=(WIDTH, height), squeeze=False)
     figure.subplots_adjust(
-        left=0.045, right=0.78, wspace=0.92, hspace=0.28, top=1 - 0.95 / height, bottom=0.5 / height
+        left=0.045, right=0.78, wspace=1.05, hspace=0.28, top=1 - 0.95 / height, bottom=0.5 / height
     )
     for row, collection in zip(panels, collections, strict=True):
         for axes, way in zip(row, WAYS, strict=True):
