@@ -68,6 +68,9 @@ void rescore_f32(const Candidates& rows, const float* weights, float* out);
 NESTBIT_TARGET_BEGIN(NESTBIT_AVX512)
 
 static inline __mmask64 first_bytes(size_t n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
+static inline __mmask16 first_lanes(size_t n) {
+    return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
+}
 static inline V load_tail(const uint8_t* p, __mmask64 mask) {
     return _mm512_maskz_loadu_epi8(mask, p);
 }

@@ -46,10 +46,6 @@ size_t merge_vectors(uint64_t* keys, const uint64_t* from, size_t count) {
     return 64 + static_cast<size_t>(std::countr_zero(unmarked<N - kLow>(held + kLow)));
 }
 
-inline __mmask16 first_lanes(size_t n) {
-    return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
-}
-
 // Lane sums of eight vectors, in order.
 inline __m256 sums_of_8(const __m512* v) {
     __m256 half[8];

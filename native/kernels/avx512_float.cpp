@@ -13,10 +13,6 @@ namespace {
 
 constexpr size_t kAhead = 4;  // rows prefetched ahead of the one being summed
 
-inline __mmask16 first_lanes(size_t n) {
-    return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
-}
-
 // Sixteen values from `d` on as floats; lanes outside `mask` are zero and not read.
 template <Element e>
 inline __m512 load16(const uint8_t* row, size_t d, __mmask16 mask) {
