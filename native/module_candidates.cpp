@@ -93,18 +93,26 @@ nb::tuple best_named(const IdRows& places, const Scores& scores, size_t k, const
     const size_t m = places.shape(0), width = places.shape(1), n = names.shape(0);
     require(scores.shape(0) == m && scores.shape(1) == width, "one score per place");
     require(!ranks || ranks->shape(0) == n, "as many ranks as names");
-    std::vector<int64_t> ranked(places.data(), places.data() + m * width);
-    for (int64_t& place : ranked) {
-        require(place >= 0 && place < static_cast<int64_t>(n), "places must have a name");
-        if (!ranks) continue;
-        place = ranks->data()[place];
-        if (place >= static_cast<int64_t>(n)) throw nb::index_error("a rank is none of a name");
-    }
+    require(width < (uint64_t{1} << 32), "at most 2**32 - 1 columns");
     const size_t kept = std::min(k, width);
     auto named = new_array<int64_t>(m, kept);
     auto scored = new_array<float>(m, kept);
-    nestbit::best_of({m, width, ranked.data(), scores.data()}, kept, named.data(), scored.data());
-    for (size_t i = 0; i < m * kept; ++i) named.data()[i] = names.data()[named.data()[i]];
+    const int64_t *const from = places.data(), *const name_of = names.data();
+    const uint32_t* const rank_of = ranks ? ranks->data() : nullptr;
+    int64_t* const named_to = named.data();
+    float* const scored_to = scored.data();
+    {
+        const nb::gil_scoped_release released;
+        std::vector<int64_t> ranked(from, from + m * width);
+        for (int64_t& place : ranked) {
+            require(place >= 0 && place < static_cast<int64_t>(n), "places must have a name");
+            if (!rank_of) continue;
+            place = rank_of[place];
+            if (place >= static_cast<int64_t>(n)) throw nb::index_error("a rank is none of a name");
+        }
+        nestbit::best_of({m, width, ranked.data(), scores.data()}, kept, named_to, scored_to);
+        for (size_t i = 0; i < m * kept; ++i) named_to[i] = name_of[named_to[i]];
+    }
     return nb::make_tuple(std::move(named), std::move(scored));
 }
 

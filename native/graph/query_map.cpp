@@ -43,7 +43,7 @@ public:
     Mapper(const KernelTable& table, const QueryMap& map, const MappedQueries& out)
         : table_(table), map_(map), out_(out),
           padded_(round_up(map.dim, kPad)), rows_(make_buffer<float>(2 * kTile * padded_)),
-          numbers_(table.walk->products ? 0 : std::max<size_t>(1, map.back ? map.coordinates : 1)) {
+          numbers_(table.walk->products ? 0 : map.back ? map.coordinates : 1) {
         std::fill_n(rows_.get(), 2 * kTile * padded_, 0.0f);
         std::iota(numbers_.begin(), numbers_.end(), int64_t{0});
     }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nestbit.errors import InputError
 from nestbit.kernels import reference, reference_misses
-from nestbit.kernels.floats import top_k
+from nestbit.kernels.floats import top_k, top_k_named
 from nestbit.kernels.misses import Prior, expected_misses
 from nestbit.kernels.reference_misses import ranks_beyond
 
@@ -48,6 +48,29 @@ def test_the_best_of_views_are_those_of_copies() -> None:
     scores = rng.standard_normal((50, 3)).astype(np.float32).T
     found, expected = top_k(ids, scores, 7), reference.top_k(ids.copy(), scores.copy(), 7)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("m", "width", "n", "k"), [(0, 5, 9, 3), (1, 1, 1, 1), (3, 20, 50, 7)])
+@pytest.mark.parametrize("ranked", [False, True])
+def test_the_best_are_named_by_their_ranks(m, width, n, k, ranked):
+    rng = np.random.default_rng(n)
+    places = np.array([rng.permutation(n)[:width] for _ in range(m)], np.int64).reshape(m, width)
+    scores = rng.integers(0, 4, (m, width)).astype(np.float32)  # many are equal
+    names, ranks = rng.permutation(10 * n)[:n], rng.permutation(n).astype(np.uint32)
+    found = top_k_named(places, scores, k, ranks if ranked else None, names)
+    own = ranks[places].astype(np.int64) if ranked else places
+    best, best_scores = reference.top_k(own, scores, k)
+    np.testing.assert_array_equal(found[0], names[best])
+    np.testing.assert_array_equal(found[1], best_scores)
+
+
+def test_places_and_ranks_without_a_name_are_refused():
+    scores, names = np.zeros((1, 1), np.float32), np.arange(2)
+    for place in (-1, 2):
+        with pytest.raises(ValueError, match="must have a name"):
+            top_k_named(np.array([[place]]), scores, 1, None, names)
+    with pytest.raises(IndexError, match="none of a name"):
+        top_k_named(np.array([[0]]), scores, 1, np.array([9, 0], np.uint32), names)
 
 
 def scored(seed: int, m: int, width: int, noise: float) -> tuple[np.ndarray, np.ndarray]:

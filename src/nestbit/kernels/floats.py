@@ -100,7 +100,8 @@ def top_k_named(
     """Per row the min(k, width) best of ``scores`` (m, width), by score, then smaller rank.
 
     ``places`` (m, width) have ``ranks`` (n,), without which a place is its own rank, and a rank
-    has its name among ``names`` (n,). Raises `IndexError` for a rank that has none.
+    has its name among ``names`` (n,). Raises `ValueError` for a place and
+    `IndexError` for a rank that has none.
     """
     return _native.best_named(
         np.ascontiguousarray(places), np.ascontiguousarray(scores, np.float32), k, ranks, names
